@@ -1,0 +1,40 @@
+# `make demo` and `make test` do all set-up themselves, in a virtual environment of their own.
+PYTHON ?= python3
+TRANSFORMERS ?= 5.23.0
+VENV ?= .venv-$(TRANSFORMERS)
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+SOURCES = $(wildcard csrc/*.cu csrc/*.cpp csrc/include/rlivs/*)
+
+.PHONY: demo test lint types format install clean
+
+demo: $(READY)
+	$(BIN)/rlivs demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
+
+types: $(READY)
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(SOURCES)
+
+install: $(READY)
+
+# torch comes first and pinned, so that nothing else can bring in another build of it.
+$(READY): pyproject.toml constraints.txt setup.py $(SOURCES)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0 transformers==$(TRANSFORMERS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
+	touch $@
+
+clean:
+	rm -rf .venv-* build dist rlivs-demo

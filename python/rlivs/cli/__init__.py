@@ -1,0 +1,41 @@
+"""The command line: `rlivs demo | caption | ask | heatmap | doctor`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from rlivs.cli.ask import ask
+from rlivs.cli.caption import caption
+from rlivs.cli.demo import demo
+from rlivs.cli.doctor import doctor
+from rlivs.cli.heatmap import heatmap
+from rlivs.errors import InputError
+
+app = typer.Typer(
+    name="rlivs",
+    help="Streaming video question answering with a memory (rLiVS, arXiv 2510.17364).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, caption, ask, heatmap, doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command; a mistake of the user's ends with one line on standard error and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"rlivs: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("rlivs: stopped; continue with --resume", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`rlivs ... | head`): nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

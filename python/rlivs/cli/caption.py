@@ -1,0 +1,67 @@
+"""`rlivs caption`: a video file into the caption memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlivs.cli import options
+from rlivs.cli.terminal import messages, print_json, progress, quiet_libraries, working
+
+
+def caption(
+    video: Annotated[str, typer.Argument(help="The video file.")],
+    memory: options.Memory = Path("captions.db"),
+    stream: options.Stream = None,
+    model: options.Model = options.DEFAULT_MODEL,
+    device: options.Device = None,
+    fps: options.Fps = None,
+    config: options.Config = None,
+    set_: options.Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stream that was interrupted.")] = False,
+    report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML report to this file.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Caption a video clip by clip, remember what matters, print captions as they come."""
+    settings = options.read_config(config, set_, fps=fps)
+    device = options.parse_device(device)
+    from rlivs.video import check_video, count_clips
+
+    check_video(video)
+    quiet_libraries()
+    from rlivs.streaming import StreamingVideoQA
+    from rlivs.streaming.retelling import tell
+    from rlivs.streaming.times import format_time
+
+    with working("loading the model"):
+        engine = StreamingVideoQA.from_pretrained(model, memory=memory, config=settings, device=device)
+    with engine:
+        name = stream or Path(video).stem
+        session = engine.open(name, source=str(Path(video).resolve()), resume=resume)
+        total = count_clips(video, fps=settings.fps, frames_per_clip=settings.frames_per_clip)
+        with progress(f"captioning {Path(video).name}", total) as bar:
+            bar.advance(0, session.next_clip)
+            for clip in session.watch(video):
+                if json:
+                    print_json(
+                        {
+                            "stream": name,
+                            "index": clip.index,
+                            "start": clip.start,
+                            "end": clip.end,
+                            "caption": clip.caption,
+                            "selected": list(clip.selected),
+                        }
+                    )
+                else:
+                    typer.echo(f"{format_time(clip.start)}-{format_time(clip.end)}  {clip.caption}")
+                bar.advance(0)
+        if report is not None:
+            from rlivs.reports import write_report
+
+            write_report(tell(engine.store, name, title=Path(video).name), report)
+            messages.print(f"report: {report}")
+        if not json:
+            messages.print(f"{session.next_clip} clips of stream '{name}' in {memory}")

@@ -1,0 +1,46 @@
+"""`rlivs doctor`: what is installed, what was built, and what would serve here."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+import typer
+
+from rlivs.backbones.checkpoint import EMBEDDED, embedded_checkpoint
+from rlivs.cli import options
+from rlivs.cli.terminal import print_json
+
+PACKAGES = ("rlivs-kernels", "transformers", "av", "safetensors", "pydantic", "flash-attn")
+
+
+def doctor(json: options.Json = False) -> None:
+    """Show versions, GPUs, the state of the CUDA build, and the backend each operation would take here."""
+    import rlivs_kernels
+
+    report: dict[str, Any] = {
+        "packages": {name: _version(name) for name in PACKAGES},
+        "model": {EMBEDDED: (embedded_checkpoint() / "model.safetensors").is_file()},
+        "kernels": rlivs_kernels.environment_report(),
+    }
+    if json:
+        print_json(report)
+        return
+    _print_tree(report)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _print_tree(tree: dict[str, Any], depth: int = 0) -> None:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            typer.echo(f"{'  ' * depth}{name}:")
+            _print_tree(value, depth + 1)
+        else:
+            shown = "not installed" if value is None else value
+            typer.echo(f"{'  ' * depth}{name}: {', '.join(map(str, shown)) if isinstance(shown, list) else shown}")

@@ -1,0 +1,42 @@
+"""`rlivs heatmap`: where the caption looked, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlivs.cli import options
+from rlivs.cli.terminal import messages, print_json
+from rlivs.errors import InputError
+
+
+def heatmap(
+    clip: Annotated[int, typer.Argument(help="Index of the clip, from 0.")],
+    out: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("heatmap.png"),
+    memory: options.Memory = Path("captions.db"),
+    stream: options.Stream = None,
+    json: options.Json = False,
+) -> None:
+    """Draw a captioned clip's frames with its scores as heat and its kept tokens outlined."""
+    from rlivs.memory.store import CaptionStore
+
+    with CaptionStore.open(memory, create=False) as store:
+        name = options.the_only_stream([info.stream for info in store.streams()], stream)
+        last = store.last_index(name)
+        if not 0 <= clip <= last:
+            raise InputError(f"stream '{name}' has no clip {clip}; it has clips 0 to {last}")
+        from rlivs.reports import heatmap_image
+        from rlivs.streaming.retelling import tell_clips
+
+        told = next(iter(tell_clips(store, name, first=clip)))
+    image = heatmap_image(told.frames, told.scores, told.selected, told.grid)
+    try:
+        image.save(out, format="PNG")
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}; give a writable path") from None
+    if json:
+        print_json({"stream": name, "index": clip, "caption": told.caption, "image": str(out), "selected": list(told.selected)})
+    else:
+        messages.print(f"clip {clip} of stream '{name}' in {out}: {told.caption}")

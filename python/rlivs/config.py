@@ -1,0 +1,94 @@
+"""Every option of the pipeline, typed and validated; the defaults are the paper's (arXiv 2510.17364, section 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rlivs.errors import InputError
+
+CAPTION_PROMPT = "Describe what's happening in the video."
+ANSWER_PROMPT = (
+    "These are descriptions of a video, in order of time:\n"
+    "{captions}\n"
+    "\n"
+    "Question: {question}\n"
+    "Answer briefly."
+)
+
+
+class PipelineConfig(BaseModel):
+    """Options of one stream. Times are seconds, `fps` is frames sampled per second of video."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Video
+    fps: float = Field(0.5, gt=0, le=240, description="frames sampled per second of video")
+    frames_per_clip: int = Field(16, ge=1, le=4096, description="frames in one clip")
+
+    # Caption
+    caption_prompt: str = Field(CAPTION_PROMPT, min_length=1)
+    max_caption_tokens: int = Field(1024, ge=1, description="longest caption, in new tokens")
+
+    # Selection (section 3.2)
+    layers: Literal["auto", "all"] | tuple[int, ...] = Field("auto", description="decoder layers that score")
+    scoring: Literal["deferred", "fused", "rescore"] = "deferred"
+    include_last_prompt_row: bool = Field(True, description="score the rows that produce the caption tokens")
+    keep_fraction: float = Field(0.0625, gt=0, le=1, description="share of a clip's visual tokens kept")
+    keep_tokens: int | None = Field(None, ge=1, description="tokens kept a clip; overrides keep_fraction")
+    memory_slots: int = Field(16, ge=0, description="clips whose kept tokens precede the next clip; 0: none")
+
+    # Answers (section 3.3)
+    embedder: str = Field("llm", min_length=1, description="'llm', or a sentence-embedding directory")
+    answer_prompt: str = ANSWER_PROMPT
+    max_answer_tokens: int = Field(256, ge=1)
+    mmr_lambda: float = Field(0.5, ge=0, le=1, description="1: relevance alone, 0: novelty alone")
+    context_budget: int = Field(10_000, ge=1, description="tokens of captions in an answer's prompt")
+
+    def model_post_init(self, _context: Any) -> None:
+        for field in ("{captions}", "{question}"):
+            if field not in self.answer_prompt:
+                raise ValueError(f"answer_prompt must contain {field}")
+
+    def tokens_to_keep(self, num_columns: int) -> int:
+        """How many of a clip's `num_columns` visual tokens are kept: at least one, at most all."""
+        if self.keep_tokens is not None:
+            return min(self.keep_tokens, num_columns)
+        return max(1, round(self.keep_fraction * num_columns))
+
+
+def make_config(options: dict[str, Any]) -> PipelineConfig:
+    """A validated config from plain values. Raises InputError naming the option and what it may be."""
+    try:
+        return PipelineConfig(**options)
+    except ValidationError as error:
+        raise InputError(_one_line(error)) from None
+
+
+def load_config(path: str | Path | None, overrides: dict[str, Any] | None = None) -> PipelineConfig:
+    """Options from a YAML file, then `overrides` (None values are ignored). Raises InputError."""
+    options: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot read the config file {path}: {error.strerror}; give an existing YAML file") from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise InputError(f"{path} is not valid YAML; write one `option: value` a line") from None
+        if loaded is not None and not isinstance(loaded, dict):
+            raise InputError(f"{path} must hold `option: value` lines at its top level")
+        options.update(loaded or {})
+    options.update({name: value for name, value in (overrides or {}).items() if value is not None})
+    return make_config(options)
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][:1]) or "config"
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(PipelineConfig.model_fields)
+        return f"unknown option '{name}'; the options are: {known}"
+    return f"option '{name}' is {first.get('input')!r}: {first['msg'].lower()}"

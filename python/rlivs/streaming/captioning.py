@@ -1,0 +1,79 @@
+"""One clip in, one caption and its kept tokens out (arXiv 2510.17364, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+import rlivs_kernels as rk
+from rlivs.backbones import Backbone
+from rlivs.config import PipelineConfig
+from rlivs.decoding import decode_text, generate_greedily
+from rlivs.errors import InputError
+from rlivs.memory.visual import SelectedTokens
+from rlivs.scoring import Handle
+from rlivs.video.clips import VideoClip
+
+
+@dataclass(frozen=True)
+class CaptionedClip:
+    """What one clip left behind.
+
+    Times in seconds; `selected` are the kept columns, ascending; `scores` `[n]` float32 is the mean attention of the
+    caption's rows on each visual token; `grid` is (rows, columns) of visual tokens in a frame, so column c lies in
+    frame c // (rows * columns). `tokens` is what goes to the visual memory.
+    """
+
+    index: int
+    start: float
+    end: float
+    caption: str
+    num_caption_tokens: int
+    selected: tuple[int, ...]
+    scores: np.ndarray
+    grid: tuple[int, int]
+    tokens: SelectedTokens
+
+
+def caption_clip(
+    backbone: Backbone,
+    tap: Handle,
+    clip: VideoClip,
+    memory: Sequence[SelectedTokens],
+    config: PipelineConfig,
+    on_token: Callable[[int], None] | None = None,
+) -> CaptionedClip:
+    """Caption `clip` with `memory` before it, and select the visual tokens the caption attended to most.
+
+    The score of column j is `1/L sum_l 1/H sum_h 1/N sum_i A[l,h,i,j]` over the rows i that produced the caption; the
+    softmax runs over all keys, and only the clip's own columns are scored. Raises InputError if the prompt does not
+    fit the model.
+    """
+    visual = backbone.encode(clip.frames)
+    prompt = backbone.caption_prompt(visual, memory, config.caption_prompt)
+    room = backbone.max_positions - prompt.length
+    if room < 1:
+        raise InputError(
+            f"a clip's prompt takes {prompt.length} tokens but the model holds {backbone.max_positions}; "
+            "lower frames_per_clip, memory_slots or keep_tokens"
+        )
+    with tap.clip(columns=prompt.columns, include_last_prompt_row=config.include_last_prompt_row):
+        ids = generate_greedily(backbone, prompt, min(config.max_caption_tokens, room), on_token)
+        scores = tap.scores(ids).to(visual.embeddings.device)
+    num_columns = visual.embeddings.shape[0]
+    indices = rk.select_top_tokens(scores, config.tokens_to_keep(num_columns))[0]
+    new_ids = ids[0].tolist()
+    return CaptionedClip(
+        index=clip.index,
+        start=clip.start,
+        end=clip.end,
+        caption=decode_text(backbone.tokenizer, new_ids),
+        num_caption_tokens=len(new_ids),
+        selected=tuple(indices.tolist()),
+        scores=scores[0].to("cpu", torch.float32).numpy(),
+        grid=visual.grid,
+        tokens=visual.select(clip.index, indices),
+    )

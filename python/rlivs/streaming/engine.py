@@ -1,0 +1,129 @@
+"""The model, loaded once and tapped, and the streams it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from rlivs.backbones import Backbone, load_backbone
+from rlivs.config import PipelineConfig
+from rlivs.errors import InputError
+from rlivs.memory.embedders import Embedder, LanguageModelEmbedder, SentenceEmbedder
+from rlivs.memory.store import CaptionStore
+from rlivs.scoring import patch
+from rlivs.streaming.session import Session
+
+# Options that decide what a caption says: a stream is only ever continued under the same ones.
+CAPTION_OPTIONS = (
+    "fps", "frames_per_clip", "caption_prompt", "max_caption_tokens", "layers", "include_last_prompt_row",
+    "keep_fraction", "keep_tokens", "memory_slots",
+)  # fmt: skip
+
+
+class StreamingVideoQA:
+    """Streaming video question answering with recurrent attention-based token selection (arXiv 2510.17364).
+
+        engine = StreamingVideoQA.from_pretrained("llava-hf/llava-onevision-qwen2-7b-ov-hf", memory="captions.db")
+        session = engine.open("camera-1")
+        for clip in session.watch("video.mp4"):
+            print(clip.start, clip.end, clip.caption)
+        print(session.ask("What happened after the red car left?").text)
+    """
+
+    def __init__(self, backbone: Backbone, store: CaptionStore, config: PipelineConfig | None = None) -> None:
+        """Tap `backbone` for scoring and keep captions in `store`. Raises InputError for options it cannot serve."""
+        self.backbone = backbone
+        self.store = store
+        self.config = config or PipelineConfig()
+        self._check_options()
+        self.embedder = make_embedder(self.config.embedder, backbone)
+        self._tap = patch(backbone.model, layers=self.config.layers, mode=self.config.scoring)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        *,
+        memory: str | Path = ":memory:",
+        config: PipelineConfig | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> StreamingVideoQA:
+        """Load a checkpoint (directory, hub name, or `tiny-onevision`) and open or create the caption memory.
+
+        `options` go to the model's `from_pretrained` (device_map, attn_implementation, ...). Raises InputError for an
+        unknown family, an incomplete checkpoint, or a file that is no caption memory.
+        """
+        backbone = load_backbone(model, device=device, dtype=dtype, **options)
+        return cls(backbone, CaptionStore.open(memory), config)
+
+    def open(self, name: str, *, source: str = "", resume: bool = False) -> Session:
+        """A session for the stream `name`, new or, with `resume`, continued where it stopped.
+
+        `source` says what is watched (a path, an address), for whoever reads the memory later. Raises InputError when
+        a new stream exists already, or one to resume was made from another source or with other options.
+        """
+        settings = self._settings()
+        known = {info.stream: info for info in self.store.streams()}
+        if name in known and not resume:
+            raise InputError(f"the memory already has a stream '{name}'; resume it, or choose another name")
+        if name not in known:
+            self.store.create_stream(name, source=source, settings=settings)
+        else:
+            _check_same(name, known[name].source, source, known[name].settings, settings)
+        return Session(name, self.backbone, self._tap, self.embedder, self.store, self.config)
+
+    def recall(self, name: str) -> Session:
+        """A session on an existing stream, to ask about it. Raises InputError for an unknown stream."""
+        self.store.stream(name)
+        return Session(name, self.backbone, self._tap, self.embedder, self.store, self.config)
+
+    def close(self) -> None:
+        """Take the tap off the model and close the memory."""
+        self._tap.remove()
+        self.store.close()
+
+    def __enter__(self) -> StreamingVideoQA:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _settings(self) -> dict[str, Any]:
+        options = self.config.model_dump(mode="json", include=set(CAPTION_OPTIONS))
+        return {"model": self.backbone.name, "grid": list(self.backbone.grid), **options}
+
+    def _check_options(self) -> None:
+        columns = self.config.frames_per_clip * self.backbone.tokens_per_frame
+        keep = self.config.keep_tokens
+        if keep is not None and keep > columns:
+            raise InputError(
+                f"keep_tokens is {keep}, but a clip of {self.config.frames_per_clip} frames has {columns} visual tokens; "
+                f"keep at most {columns}"
+            )
+
+
+def make_embedder(name: str, backbone: Backbone) -> Embedder:
+    """`llm`: the language model's own input embeddings (the paper's choice); else a sentence-embedding directory."""
+    if name == "llm":
+        return LanguageModelEmbedder(backbone.model, backbone.tokenizer)
+    return SentenceEmbedder(name)
+
+
+def _check_same(
+    name: str, old_source: str, source: str, old_settings: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    if source and old_source and source != old_source:
+        raise InputError(f"stream '{name}' was made from {old_source}, not {source}; resume with that source, or choose another name")
+    for option, value in settings.items():
+        if old_settings.get(option) != value:
+            raise InputError(
+                f"stream '{name}' was made with {option} = {old_settings.get(option)!r}, not {value!r}; "
+                "resume with the same option, or choose another name"
+            )

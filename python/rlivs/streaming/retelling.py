@@ -1,0 +1,89 @@
+"""What a caption memory holds of a stream, told again as a report: frames from the video, the rest from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rlivs.errors import InputError
+from rlivs.memory.store import CaptionStore, StreamInfo
+from rlivs.reports import Citation, Report, ReportAnswer, ReportClip
+from rlivs.streaming.answering import Answer
+from rlivs.video import iter_clips
+
+# A page with more clips than this grows past what a browser opens gladly.
+MOST_CLIPS = 120
+
+
+def tell_clips(
+    store: CaptionStore, stream: str, *, first: int = 0, expected: Mapping[int, str] | None = None
+) -> Iterator[ReportClip]:
+    """The captioned clips of `stream` from `first` on, each with its frames, scores and kept tokens.
+
+    `expected` maps a clip's index to the caption a script gives it. Raises InputError when the video is gone.
+    """
+    info = store.stream(stream)
+    source = _source_file(info)
+    captions = {caption.index: caption for caption in store.captions(stream)}
+    settings = info.settings
+    clips = iter_clips(source, fps=settings["fps"], frames_per_clip=settings["frames_per_clip"], first_clip=first)
+    for clip in clips:
+        caption = captions.get(clip.index)
+        if caption is None:
+            return
+        yield ReportClip(
+            index=clip.index,
+            start=caption.start,
+            end=caption.end,
+            caption=caption.text,
+            expected=(expected or {}).get(clip.index),
+            frames=clip.frames,
+            times=clip.times,
+            scores=store.scores(stream, clip.index),
+            selected=caption.selected,
+            grid=tuple(settings["grid"]),
+        )
+
+
+def tell(
+    store: CaptionStore,
+    stream: str,
+    *,
+    title: str,
+    answers: Sequence[ReportAnswer] = (),
+    expected: Mapping[int, str] | None = None,
+    figures: Mapping[str, str] | None = None,
+) -> Report:
+    """The report of one stream: the last `MOST_CLIPS` clips and the given answers."""
+    info = store.stream(stream)
+    number = store.last_index(stream) + 1
+    first = max(0, number - MOST_CLIPS)
+    notes = [f"The first {first} of {number} clips are left out."] if first else []
+    return Report(
+        title=title,
+        source=info.source,
+        model=str(info.settings["model"]),
+        settings={name: str(value) for name, value in info.settings.items() if name != "model" and value is not None},
+        clips=tuple(tell_clips(store, stream, first=first, expected=expected)),
+        answers=tuple(answers),
+        figures={"clips": str(number), **(figures or {})},
+        notes=tuple(notes),
+    )
+
+
+def tell_answer(answer: Answer, *, expected: str | None = None, latency: float | None = None) -> ReportAnswer:
+    """An answer as a report shows it; `latency` in seconds."""
+    return ReportAnswer(
+        question=answer.question,
+        text=answer.text,
+        at=answer.at,
+        citations=tuple(Citation(start=c.start, end=c.end, caption=c.text, index=c.index) for c in answer.citations),
+        expected=expected,
+        latency_s=latency,
+    )
+
+
+def _source_file(info: StreamInfo) -> str:
+    if not info.source or not Path(info.source).is_file():
+        raise InputError(f"the video of stream '{info.stream}' is no longer at {info.source or '(none given)'}; put it back")
+    return info.source

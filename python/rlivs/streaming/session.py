@@ -1,0 +1,139 @@
+"""One stream: its clips, its visual memory, its captions and its questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rlivs.backbones import Backbone
+from rlivs.config import PipelineConfig
+from rlivs.errors import InputError
+from rlivs.memory.embedders import Embedder
+from rlivs.memory.store import Caption, CaptionStore
+from rlivs.memory.visual import VisualMemory
+from rlivs.scoring import Handle
+from rlivs.streaming.answering import Answer, answer_question, caption_line
+from rlivs.streaming.captioning import CaptionedClip, caption_clip
+from rlivs.video.clips import Frame, VideoClip, iter_clips
+from rlivs.video.sampling import Sampler
+
+
+class Session:
+    """The state of one stream between clips. Made by `StreamingVideoQA.open`, not by hand.
+
+    Everything a clip leaves behind is committed to the caption store in one transaction before it is handed out, so
+    that a stream opened again continues exactly where it stopped.
+    """
+
+    def __init__(
+        self, name: str, backbone: Backbone, tap: Handle, embedder: Embedder, store: CaptionStore, config: PipelineConfig
+    ) -> None:
+        self.name = name
+        self.config = config
+        self._backbone = backbone
+        self._tap = tap
+        self._embedder = embedder
+        self._store = store
+        self._memory = VisualMemory(slots=config.memory_slots)
+        for payload in store.visual_slots(name):
+            self._memory.push(VisualMemory.from_bytes(payload))
+        self._sampler: Sampler | None = None
+        self._pending: list[Frame] = []
+
+    @property
+    def next_clip(self) -> int:
+        """Index of the clip that comes next: 0 for a new stream."""
+        return self._store.last_index(self.name) + 1
+
+    @property
+    def captions(self) -> list[Caption]:
+        """Every caption of this stream so far, in order of time."""
+        return self._store.captions(self.name)
+
+    def watch(
+        self, path: str | Path, *, on_token: Callable[[int], None] | None = None
+    ) -> Iterator[CaptionedClip]:
+        """Caption the clips of a video file that this stream has not seen yet, one at a time.
+
+        Raises InputError for a file that cannot be read (see `rlivs.video.open_video`).
+        """
+        clips = iter_clips(
+            path, fps=self.config.fps, frames_per_clip=self.config.frames_per_clip, first_clip=self.next_clip
+        )
+        for clip in clips:
+            yield self.process(clip, on_token=on_token)
+
+    def push(self, frame: np.ndarray, time: float) -> CaptionedClip | None:
+        """Take one frame `[H, W, 3]` uint8 RGB shown from `time` (seconds, never decreasing) on.
+
+        Frames are sampled at the configured rate; when they fill a clip it is captioned and returned.
+        """
+        if self._sampler is None:
+            seconds_per_clip = self.config.frames_per_clip / self.config.fps
+            self._sampler = Sampler(fps=self.config.fps, start=self.next_clip * seconds_per_clip)
+        result = None
+        for sampled in self._sampler.push(Frame(image=frame, time=time)):
+            self._pending.append(sampled)
+            if len(self._pending) == self.config.frames_per_clip:
+                result = self._process_pending(end=sampled.time + 1 / self.config.fps)
+        return result
+
+    def flush(self) -> CaptionedClip | None:
+        """Caption the frames pushed since the last full clip, as a short clip; None when there are none."""
+        if self._sampler is not None:
+            self._pending += self._sampler.finish()
+        if not self._pending:
+            return None
+        return self._process_pending(end=self._pending[-1].time + 1 / self.config.fps)
+
+    def process(self, clip: VideoClip, *, on_token: Callable[[int], None] | None = None) -> CaptionedClip:
+        """Caption one clip, select its tokens, remember both. Raises InputError for a clip out of order."""
+        if clip.index != self.next_clip:
+            raise InputError(f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; clips come in order")
+        result = caption_clip(self._backbone, self._tap, clip, self._memory.slots, self.config, on_token)
+        line = caption_line(result.start, result.end, result.caption)
+        caption = Caption(
+            stream=self.name,
+            index=result.index,
+            start=result.start,
+            end=result.end,
+            text=result.caption,
+            num_tokens=len(self._backbone.tokenizer(line + "\n", add_special_tokens=False).input_ids),
+            selected=result.selected,
+        )
+        self._store.append(
+            caption,
+            embedding=self._embedder.embed([result.caption])[0],
+            embedder_id=self._embedder.id,
+            visual=VisualMemory.to_bytes(result.tokens) if self.config.memory_slots else None,
+            keep_visual=self.config.memory_slots,
+            scores=result.scores,
+        )
+        self._memory.push(result.tokens)
+        return result
+
+    def ask(self, question: str, at: float | None = None, *, on_text: Callable[[str], None] | None = None) -> Answer:
+        """Answer a question as of the moment `at` (seconds; default: now, the end of the last clip).
+
+        Only captions that ended by then are used. `on_text` is called with pieces of the answer as they come.
+        Raises InputError for an empty question, or when nothing had been captioned yet.
+        """
+        captions = self._store.captions(self.name, ended_by=at)
+        moment = at if at is not None else (captions[-1].end if captions else 0.0)
+        embeddings = self._store.embeddings(self.name, ended_by=at)
+        return answer_question(
+            self._backbone, self._embedder, self.config, question, moment, captions, embeddings, on_text
+        )
+
+    def _process_pending(self, end: float) -> CaptionedClip:
+        frames, self._pending = self._pending, []
+        clip = VideoClip(
+            index=self.next_clip,
+            frames=np.stack([frame.image for frame in frames]),
+            times=tuple(frame.time for frame in frames),
+            start=frames[0].time,
+            end=end,
+        )
+        return self.process(clip)
