@@ -12,11 +12,7 @@ from rlivs.errors import InputError
 
 CAPTION_PROMPT = "Describe what's happening in the video."
 ANSWER_PROMPT = (
-    "These are descriptions of a video, in order of time:\n"
-    "{captions}\n"
-    "\n"
-    "Question: {question}\n"
-    "Answer briefly."
+    "These are descriptions of a video, in order of time:\n{captions}\n\nQuestion: {question}\nAnswer briefly."
 )
 
 
@@ -75,7 +71,9 @@ def load_config(path: str | Path | None, overrides: dict[str, Any] | None = None
         try:
             loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"cannot read the config file {path}: {error.strerror}; give an existing YAML file") from None
+            raise InputError(
+                f"cannot read the config file {path}: {error.strerror}; give an existing YAML file"
+            ) from None
         except (yaml.YAMLError, UnicodeDecodeError):
             raise InputError(f"{path} is not valid YAML; write one `option: value` a line") from None
         if loaded is not None and not isinstance(loaded, dict):

@@ -52,7 +52,9 @@ def read_model_type(name: str) -> str:
         raise InputError(f"no model directory {name}; give an existing one, a hub name, or '{EMBEDDED}'")
     config = _read_json(name, "config.json")
     if config is None:
-        raise InputError(f"no model '{name}' here or on the hub; give a checkpoint directory, a hub name, or '{EMBEDDED}'")
+        raise InputError(
+            f"no model '{name}' here or on the hub; give a checkpoint directory, a hub name, or '{EMBEDDED}'"
+        )
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
         raise InputError(f"{name}/config.json names no model_type; it is not a Hugging Face checkpoint")
@@ -60,7 +62,12 @@ def read_model_type(name: str) -> str:
 
 
 def load_checkpoint(
-    name: str, model_class: Any, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None, **options: Any
+    name: str,
+    model_class: Any,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    **options: Any,
 ) -> Checkpoint:
     """Load weights, tokenizer and settings of one checkpoint.
 
@@ -73,7 +80,9 @@ def load_checkpoint(
     placed = device is not None or "device_map" in options
     target = torch.device(device if device is not None else ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
-        model = model_class.from_pretrained(name, dtype=dtype or ("auto" if target.type != "cpu" else torch.float32), **options)
+        model = model_class.from_pretrained(
+            name, dtype=dtype or ("auto" if target.type != "cpu" else torch.float32), **options
+        )
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError, json.JSONDecodeError) as error:
         raise InputError(f"cannot load the model {name}: {_first_line(error)}; fetch the checkpoint again") from None
@@ -104,7 +113,9 @@ def _require_complete(directory: Path) -> None:
         shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
         missing += [shard for shard in shards if not (directory / shard).is_file()]
     if missing:
-        raise InputError(f"the model directory {directory} is incomplete: no {', '.join(missing)}; copy the whole checkpoint")
+        raise InputError(
+            f"the model directory {directory} is incomplete: no {', '.join(missing)}; copy the whole checkpoint"
+        )
 
 
 def _read_json(name: str, filename: str) -> dict[str, Any] | None:
@@ -126,7 +137,10 @@ def _read_text(name: str, filename: str) -> str | None:
 
         try:
             found = cached_file(
-                name, filename, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
+                name,
+                filename,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
             )
         except (OSError, ValueError):
             return None
@@ -169,7 +183,9 @@ def _pixel_recipe(name: str) -> PixelRecipe:
             std=tuple(settings["image_std"]),
             rescale=float(settings.get("rescale_factor", 1 / 255)),
         )
-    raise InputError(f"the model {name} has no preprocessor_config.json with image_mean and size; copy the whole checkpoint")
+    raise InputError(
+        f"the model {name} has no preprocessor_config.json with image_mean and size; copy the whole checkpoint"
+    )
 
 
 def _eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -19,7 +19,11 @@ FAMILIES: dict[str, tuple[str, type]] = {
 
 
 def load_backbone(
-    name: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None, **options: Any
+    name: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    **options: Any,
 ) -> Backbone:
     """The backbone of a checkpoint directory, a hub name, or `tiny-onevision`. See `load_checkpoint` for options.
 
@@ -30,7 +34,9 @@ def load_backbone(
     resolved = resolve(name)
     model_type = read_model_type(resolved)
     if model_type not in FAMILIES:
-        raise InputError(f"no backbone for model type '{model_type}'; the known ones are: {', '.join(sorted(FAMILIES))}")
+        raise InputError(
+            f"no backbone for model type '{model_type}'; the known ones are: {', '.join(sorted(FAMILIES))}"
+        )
     class_name, backbone = FAMILIES[model_type]
     checkpoint = load_checkpoint(resolved, getattr(transformers, class_name), device=device, dtype=dtype, **options)
     return backbone(checkpoint)

@@ -16,7 +16,9 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question, in quotes.")],
     memory: options.Memory = Path("captions.db"),
     stream: options.Stream = None,
-    at: Annotated[str | None, typer.Option("--at", help="Moment of the question (1:20); later captions are not used.")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Moment of the question (1:20); later captions are not used.")
+    ] = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = None,
     config: options.Config = None,
@@ -27,7 +29,7 @@ def ask(
     settings = options.read_config(config, set_)
     device = options.parse_device(device)
     if not question.strip():
-        raise InputError("the question is empty; ask something, such as \"What happened at 0:40?\"")
+        raise InputError('the question is empty; ask something, such as "What happened at 0:40?"')
     from rlivs.memory.store import CaptionStore
     from rlivs.streaming.times import format_time, parse_time
 

@@ -16,7 +16,9 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets" / "demo"
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the report and the caption memory.")] = Path("rlivs-demo"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for the report and the caption memory.")] = Path(
+        "rlivs-demo"
+    ),
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
@@ -45,7 +47,9 @@ def demo(
         expected = {index: clip["caption"] for index, clip in enumerate(script["clips"])}
         exact = 0
         began = time.perf_counter()
-        with progress("captioning", count_clips(video, fps=settings.fps, frames_per_clip=settings.frames_per_clip)) as bar:
+        with progress(
+            "captioning", count_clips(video, fps=settings.fps, frames_per_clip=settings.frames_per_clip)
+        ) as bar:
             for clip in session.watch(video):
                 right = clip.caption == expected[clip.index]
                 exact += right
@@ -58,7 +62,9 @@ def demo(
         answers = []
         for item in script["questions"]:
             answers.append(_ask(session, item, quiet=json))
-        right_answers = sum(answer.text == item["answer"] for (answer, _), item in zip(answers, script["questions"], strict=True))
+        right_answers = sum(
+            answer.text == item["answer"] for (answer, _), item in zip(answers, script["questions"], strict=True)
+        )
         report = tell(
             engine.store,
             "demo",
@@ -86,7 +92,9 @@ def demo(
     if json:
         print_json(summary)
         return
-    typer.echo(f"\n{exact} of {len(expected)} captions and {right_answers} of {len(answers)} answers exactly as scripted.")
+    typer.echo(
+        f"\n{exact} of {len(expected)} captions and {right_answers} of {len(answers)} answers exactly as scripted."
+    )
     messages.print(f"Open the report in a browser: {page}")
 
 

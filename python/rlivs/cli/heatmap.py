@@ -37,6 +37,14 @@ def heatmap(
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}; give a writable path") from None
     if json:
-        print_json({"stream": name, "index": clip, "caption": told.caption, "image": str(out), "selected": list(told.selected)})
+        print_json(
+            {
+                "stream": name,
+                "index": clip,
+                "caption": told.caption,
+                "image": str(out),
+                "selected": list(told.selected),
+            }
+        )
     else:
         messages.print(f"clip {clip} of stream '{name}' in {out}: {told.caption}")

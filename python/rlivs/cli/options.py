@@ -10,13 +10,19 @@ import typer
 from rlivs.config import PipelineConfig, load_config
 from rlivs.errors import InputError
 
-Model = Annotated[str, typer.Option("--model", help="Checkpoint directory, hub name, or tiny-onevision (ships with the package).")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: the first GPU, else the CPU.")]
+Model = Annotated[
+    str,
+    typer.Option("--model", help="Checkpoint directory, hub name, or tiny-onevision (ships with the package)."),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: the first GPU, else the CPU.")
+]
 Memory = Annotated[Path, typer.Option("--memory", help="The caption memory, an SQLite file.")]
 Stream = Annotated[str | None, typer.Option("--stream", help="Name of the stream in the memory.")]
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of options; the command line wins over it.")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Any option of the pipeline as NAME=VALUE, e.g. --set keep_fraction=0.12.")
+    list[str] | None,
+    typer.Option("--set", help="Any option of the pipeline as NAME=VALUE, e.g. --set keep_fraction=0.12."),
 ]
 Fps = Annotated[float | None, typer.Option("--fps", help="Frames sampled per second of video.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]

@@ -46,7 +46,7 @@ def check_question(backbone: Backbone, question: str) -> str:
     """The question without special tokens. Raises InputError when nothing is left."""
     cleaned = clean_text(backbone, question)
     if not cleaned:
-        raise InputError("the question is empty; ask something, such as \"What happened at 0:40?\"")
+        raise InputError('the question is empty; ask something, such as "What happened at 0:40?"')
     return cleaned
 
 
@@ -94,4 +94,9 @@ def answer_question(
     ids = generate_greedily(backbone, prompt, room, stream)
     if stream is not None:
         stream.close()
-    return Answer(question=question, text=decode_text(backbone.tokenizer, ids[0].tolist()), at=at, citations=tuple(chosen))
+    return Answer(
+        question=question,
+        text=decode_text(backbone.tokenizer, ids[0].tolist()),
+        at=at,
+        citations=tuple(chosen),
+    )

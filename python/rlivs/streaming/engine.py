@@ -26,11 +26,11 @@ CAPTION_OPTIONS = (
 class StreamingVideoQA:
     """Streaming video question answering with recurrent attention-based token selection (arXiv 2510.17364).
 
-        engine = StreamingVideoQA.from_pretrained("llava-hf/llava-onevision-qwen2-7b-ov-hf", memory="captions.db")
-        session = engine.open("camera-1")
-        for clip in session.watch("video.mp4"):
-            print(clip.start, clip.end, clip.caption)
-        print(session.ask("What happened after the red car left?").text)
+    engine = StreamingVideoQA.from_pretrained("llava-hf/llava-onevision-qwen2-7b-ov-hf", memory="captions.db")
+    session = engine.open("camera-1")
+    for clip in session.watch("video.mp4"):
+        print(clip.start, clip.end, clip.caption)
+    print(session.ask("What happened after the red car left?").text)
     """
 
     def __init__(self, backbone: Backbone, store: CaptionStore, config: PipelineConfig | None = None) -> None:
@@ -120,7 +120,9 @@ def _check_same(
     name: str, old_source: str, source: str, old_settings: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     if source and old_source and source != old_source:
-        raise InputError(f"stream '{name}' was made from {old_source}, not {source}; resume with that source, or choose another name")
+        raise InputError(
+            f"stream '{name}' was made from {old_source}, not {source}; resume with that source, or choose another name"
+        )
     for option, value in settings.items():
         if old_settings.get(option) != value:
             raise InputError(

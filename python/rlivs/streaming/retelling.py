@@ -85,5 +85,7 @@ def tell_answer(answer: Answer, *, expected: str | None = None, latency: float |
 
 def _source_file(info: StreamInfo) -> str:
     if not info.source or not Path(info.source).is_file():
-        raise InputError(f"the video of stream '{info.stream}' is no longer at {info.source or '(none given)'}; put it back")
+        raise InputError(
+            f"the video of stream '{info.stream}' is no longer at {info.source or '(none given)'}; put it back"
+        )
     return info.source

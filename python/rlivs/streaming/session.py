@@ -28,7 +28,13 @@ class Session:
     """
 
     def __init__(
-        self, name: str, backbone: Backbone, tap: Handle, embedder: Embedder, store: CaptionStore, config: PipelineConfig
+        self,
+        name: str,
+        backbone: Backbone,
+        tap: Handle,
+        embedder: Embedder,
+        store: CaptionStore,
+        config: PipelineConfig,
     ) -> None:
         self.name = name
         self.config = config
@@ -52,9 +58,7 @@ class Session:
         """Every caption of this stream so far, in order of time."""
         return self._store.captions(self.name)
 
-    def watch(
-        self, path: str | Path, *, on_token: Callable[[int], None] | None = None
-    ) -> Iterator[CaptionedClip]:
+    def watch(self, path: str | Path, *, on_token: Callable[[int], None] | None = None) -> Iterator[CaptionedClip]:
         """Caption the clips of a video file that this stream has not seen yet, one at a time.
 
         Raises InputError for a file that cannot be read (see `rlivs.video.open_video`).
@@ -91,7 +95,9 @@ class Session:
     def process(self, clip: VideoClip, *, on_token: Callable[[int], None] | None = None) -> CaptionedClip:
         """Caption one clip, select its tokens, remember both. Raises InputError for a clip out of order."""
         if clip.index != self.next_clip:
-            raise InputError(f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; clips come in order")
+            raise InputError(
+                f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; clips come in order"
+            )
         result = caption_clip(self._backbone, self._tap, clip, self._memory.slots, self.config, on_token)
         line = caption_line(result.start, result.end, result.caption)
         caption = Caption(
