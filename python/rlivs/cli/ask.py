@@ -31,7 +31,7 @@ def ask(
     if not question.strip():
         raise InputError('the question is empty; ask something, such as "What happened at 0:40?"')
     from rlivs.memory.store import CaptionStore
-    from rlivs.streaming.times import format_time, parse_time
+    from rlivs.times import format_time, parse_time
 
     moment = parse_time(at) if at is not None else None
     # The memory is read before the model is loaded: a wrong path should not take a minute to be found.

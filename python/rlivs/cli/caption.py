@@ -33,7 +33,7 @@ def caption(
     quiet_libraries()
     from rlivs.streaming import StreamingVideoQA
     from rlivs.streaming.retelling import tell
-    from rlivs.streaming.times import format_time
+    from rlivs.times import format_time
 
     with working("loading the model"):
         engine = StreamingVideoQA.from_pretrained(model, memory=memory, config=settings, device=device)

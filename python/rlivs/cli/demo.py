@@ -37,7 +37,7 @@ def demo(
     from rlivs.reports import write_report
     from rlivs.streaming import StreamingVideoQA
     from rlivs.streaming.retelling import tell, tell_answer
-    from rlivs.streaming.times import format_time
+    from rlivs.times import format_time
     from rlivs.video import count_clips
 
     with working("loading the model"):

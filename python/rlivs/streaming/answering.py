@@ -14,7 +14,7 @@ from rlivs.errors import InputError
 from rlivs.memory.embedders import Embedder
 from rlivs.memory.retrieval import select_captions
 from rlivs.memory.store import Caption
-from rlivs.streaming.times import format_time
+from rlivs.times import format_time
 
 
 @dataclass(frozen=True)
