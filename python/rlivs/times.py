@@ -7,7 +7,8 @@ from rlivs.errors import InputError
 
 def format_time(seconds: float) -> str:
     """`m:ss`, from one hour on `h:mm:ss`; whole seconds, rounded down."""
-    whole = int(seconds)
+    # The small term keeps 7.9999999, which a sampling rate of 1/3 makes of 8, from reading as 7.
+    whole = int(seconds + 1e-6)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
