@@ -1,0 +1,1 @@
+"""How much attention query rows give to each key column."""

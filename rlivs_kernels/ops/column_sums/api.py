@@ -1,0 +1,194 @@
+"""attention_column_sums: checks the arguments, picks a backend, and is registered with torch.library."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rlivs_kernels import backends
+from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, per_batch_row
+from rlivs_kernels.ops.library import LIBRARY
+
+REDUCTIONS = ("mean", "sum", "max")
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def attention_column_sums(
+    query: Tensor | Sequence[Tensor],
+    key: Tensor | Sequence[Tensor],
+    *,
+    column_range: ColumnRange,
+    query_start: PerBatchRow,
+    key_start: PerBatchRow | None = None,
+    lse: Tensor | Sequence[Tensor] | None = None,
+    row_mask: Tensor | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+    reduction: str = "mean",
+    per_head: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """Attention that query rows give to key columns: reduce over l, h, t of exp(logit[l, h, t, j] - lse[l, h, t]).
+
+    logit = scale * q . k (softcap * tanh(logit / softcap) where a softcap is given); the softmax runs over all keys
+    that row t sees, key_start[b] <= j <= query_start[b] + t, also those outside column_range (rLiVS, arXiv
+    2510.17364, section 3).
+
+    query: [B, Hq, T, D], fp16, bf16, fp32 (fp64 on the reference and torch backends), any strides; or one a layer.
+    key: [B, Hkv, S, D], same dtype, Hq a multiple of Hkv; never copied; or one a layer.
+    column_range: (start, stop) for every batch row, or (starts [B], length). A column that is no key, or that no
+        row sees, scores 0.
+    query_start: key index of row 0; int, or integer tensor [B].
+    key_start: first key that counts (left padding); int, or integer tensor [B].
+    lse: fp32 [B, Hq, T] (one a layer), natural log; spares the pass that computes it.
+    row_mask: bool [B, T], True where a row counts; a batch row without any gives zeros.
+    scale: default D ** -0.5. sliding_window: a row sees this many keys, its own the last.
+    reduction: "mean" or "sum" over layers, heads and counted rows, or "max" (maximum over them).
+    per_head: keep the query heads apart.
+    Returns fp32 [B, N], or [B, Hq, N] with per_head (fp64 for fp64 inputs). A NaN or infinite logit makes its row's
+    columns NaN, in that batch row and head only.
+    Ints given for ranges become device tensors on every call; in a hot loop pass int32 tensors.
+    Raises ValueError for inputs that do not fit together, and for a backend that cannot serve the call.
+    """
+    queries, keys = _layers(query, key)
+    batch, num_heads, num_rows, head_dim = queries[0].shape
+    num_keys, device = keys[0].shape[2], queries[0].device
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction {reduction!r} is not known; use one of {', '.join(REDUCTIONS)}")
+    if softcap is not None and softcap <= 0:
+        raise ValueError(f"softcap must be positive, got {softcap}; pass None for no cap")
+    if sliding_window is not None and sliding_window < 1:
+        raise ValueError(f"sliding_window must be at least 1, got {sliding_window}; pass None for no window")
+    if row_mask is not None and (row_mask.dtype != torch.bool or tuple(row_mask.shape) != (batch, num_rows)):
+        raise ValueError(
+            f"row_mask is {row_mask.dtype} {list(row_mask.shape)}; pass bool [B, T] = [{batch}, {num_rows}]"
+        )
+    given = _given_lse(lse, len(queries), (batch, num_heads, num_rows))
+    starts, num_columns = column_starts(column_range, batch, num_keys, device)
+    return torch.ops.rlivs_kernels.attention_column_sums(
+        queries,
+        keys,
+        starts,
+        num_columns,
+        per_batch_row(query_start, "query_start", batch, device),
+        None if key_start is None else per_batch_row(key_start, "key_start", batch, device),
+        given,
+        row_mask if row_mask is None else row_mask.to(device),
+        head_dim**-0.5 if scale is None else float(scale),
+        softcap,
+        sliding_window,
+        reduction,
+        per_head,
+        backend,
+    )
+
+
+def _layers(query: Tensor | Sequence[Tensor], key: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Both as lists of one tensor a layer, shapes, dtypes and devices checked."""
+    if isinstance(query, Tensor) != isinstance(key, Tensor):
+        raise ValueError("query and key must both be tensors or both be lists of one tensor a layer")
+    queries = [query] if isinstance(query, Tensor) else list(query)
+    keys = [key] if isinstance(key, Tensor) else list(key)
+    if not queries or len(queries) != len(keys):
+        raise ValueError(f"got {len(queries)} query and {len(keys)} key layers; pass one of each a layer")
+    q, k = queries[0], keys[0]
+    if q.dim() != 4 or k.dim() != 4:
+        raise ValueError(f"query is {list(q.shape)}, key is {list(k.shape)}; pass [B, Hq, T, D] and [B, Hkv, S, D]")
+    if any(t.shape != q.shape for t in queries) or any(t.shape != k.shape for t in keys):
+        raise ValueError("layers differ in shape; score layers of different shapes in separate calls")
+    if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
+        raise ValueError(f"query {list(q.shape)} and key {list(k.shape)} must agree in batch and head size")
+    if 0 in q.shape or 0 in k.shape:
+        raise ValueError(f"query {list(q.shape)} or key {list(k.shape)} is empty; skip the call")
+    if q.shape[1] % k.shape[1]:
+        raise ValueError(
+            f"{q.shape[1]} query heads are no multiple of {k.shape[1]} KV heads; pass key before repeat_kv"
+        )
+    if q.dtype not in DTYPES or any(t.dtype != q.dtype for t in queries + keys):
+        raise ValueError("query and key must share one dtype of float16, bfloat16, float32, float64; cast one of them")
+    if any(t.device != q.device for t in queries + keys):
+        raise ValueError("query and key lie on several devices; move them to one, or call once a device")
+    return queries, keys
+
+
+def _given_lse(lse: Tensor | Sequence[Tensor] | None, num_layers: int, shape: tuple[int, ...]) -> list[Tensor]:
+    """One lse a layer, or an empty list."""
+    if lse is None:
+        return []
+    given = [lse] if isinstance(lse, Tensor) else list(lse)
+    if len(given) != num_layers:
+        raise ValueError(f"got {len(given)} lse for {num_layers} layers; pass one a layer")
+    if any(tuple(t.shape) != shape or not t.is_floating_point() for t in given):
+        raise ValueError(f"lse is {list(given[0].shape)}; pass float [B, Hq, T] = {list(shape)}, natural log")
+    return given
+
+
+LIBRARY.define(
+    "attention_column_sums(Tensor[] query, Tensor[] key, Tensor column_start, SymInt num_columns, Tensor query_start, "
+    "Tensor? key_start, Tensor[] lse, Tensor? row_mask, float scale, float? softcap, int? sliding_window, "
+    "str reduction, bool per_head, str backend) -> Tensor"
+)
+
+
+def _dispatch(
+    queries: list[Tensor],
+    keys: list[Tensor],
+    column_start: Tensor,
+    num_columns: int,
+    query_start: Tensor,
+    key_start: Tensor | None,
+    lse: list[Tensor],
+    row_mask: Tensor | None,
+    scale: float,
+    softcap: float | None,
+    sliding_window: int | None,
+    reduction: str,
+    per_head: bool,
+    backend: str,
+) -> Tensor:
+    options = {
+        "query_start": query_start,
+        "key_start": key_start,
+        "lse": lse or None,
+        "row_mask": row_mask,
+        "scale": scale,
+        "softcap": softcap,
+        "sliding_window": sliding_window,
+        "reduction": reduction,
+        "per_head": per_head,
+    }
+    name, module = backends.pick("column_sums", backend, queries[0], keys[0], options)
+    if name == "reference":
+        return module.attention_column_sums_reference(
+            queries, keys, column_range=(column_start, num_columns), **options
+        )
+    function = getattr(module, f"attention_column_sums_{name}")
+    return function(queries, keys, column_start=column_start, num_columns=num_columns, **options)
+
+
+def _fake(
+    queries: list[Tensor],
+    keys: list[Tensor],
+    column_start: Tensor,
+    num_columns: int,
+    query_start: Tensor,
+    key_start: Tensor | None,
+    lse: list[Tensor],
+    row_mask: Tensor | None,
+    scale: float,
+    softcap: float | None,
+    sliding_window: int | None,
+    reduction: str,
+    per_head: bool,
+    backend: str,
+) -> Tensor:
+    batch, num_heads = queries[0].shape[:2]
+    dtype = torch.float64 if queries[0].dtype == torch.float64 else torch.float32
+    shape = (batch, num_heads, num_columns) if per_head else (batch, num_columns)
+    return queries[0].new_empty(shape, dtype=dtype)
+
+
+for _key in ("CPU", "CUDA"):
+    LIBRARY.impl("attention_column_sums", _dispatch, _key)
+torch.library.register_fake("rlivs_kernels::attention_column_sums", _fake, lib=LIBRARY)

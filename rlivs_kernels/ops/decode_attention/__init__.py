@@ -1,0 +1,1 @@
+"""One decode step of attention that can add up the attention its columns receive."""
