@@ -1,0 +1,18 @@
+"""Video files to clips of frames, sampled by time."""
+
+from rlivs.video.clips import VideoClip, count_clips, iter_clips, make_clips
+from rlivs.video.frames import DecodedFrame, Frame
+from rlivs.video.sampling import sample_frames
+from rlivs.video.source import VideoFile, open_video
+
+__all__ = [
+    "DecodedFrame",
+    "Frame",
+    "VideoClip",
+    "VideoFile",
+    "count_clips",
+    "iter_clips",
+    "make_clips",
+    "open_video",
+    "sample_frames",
+]
