@@ -104,8 +104,7 @@ class StreamingVideoQA:
         keep = self.config.keep_tokens
         if keep is not None and keep > columns:
             raise InputError(
-                f"keep_tokens is {keep}, but a clip of {self.config.frames_per_clip} frames has {columns} visual tokens; "
-                f"keep at most {columns}"
+                f"keep_tokens is {keep}, but a clip has only {columns} visual tokens; keep at most {columns}"
             )
 
 

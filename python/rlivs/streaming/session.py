@@ -16,8 +16,8 @@ from rlivs.memory.visual import VisualMemory
 from rlivs.scoring import Handle
 from rlivs.streaming.answering import Answer, answer_question, caption_line
 from rlivs.streaming.captioning import CaptionedClip, caption_clip
-from rlivs.video.clips import Frame, VideoClip, iter_clips
-from rlivs.video.sampling import Sampler
+from rlivs.streaming.intake import Intake
+from rlivs.video import Frame, VideoClip, iter_clips, make_clips
 
 
 class Session:
@@ -45,7 +45,7 @@ class Session:
         self._memory = VisualMemory(slots=config.memory_slots)
         for payload in store.visual_slots(name):
             self._memory.push(VisualMemory.from_bytes(payload))
-        self._sampler: Sampler | None = None
+        self._intake = Intake(config.fps, first_sample=self.next_clip * config.frames_per_clip)
         self._pending: list[Frame] = []
 
     @property
@@ -69,28 +69,23 @@ class Session:
         for clip in clips:
             yield self.process(clip, on_token=on_token)
 
-    def push(self, frame: np.ndarray, time: float) -> CaptionedClip | None:
+    def push(self, frame: np.ndarray, time: float) -> list[CaptionedClip]:
         """Take one frame `[H, W, 3]` uint8 RGB shown from `time` (seconds, never decreasing) on.
 
-        Frames are sampled at the configured rate; when they fill a clip it is captioned and returned.
+        Frames are sampled at the configured rate; the clips they fill are captioned and returned: mostly none, or one,
+        and more only after a frame that was shown for longer than a clip. Raises InputError when time runs backwards.
         """
-        if self._sampler is None:
-            seconds_per_clip = self.config.frames_per_clip / self.config.fps
-            self._sampler = Sampler(fps=self.config.fps, start=self.next_clip * seconds_per_clip)
-        result = None
-        for sampled in self._sampler.push(Frame(image=frame, time=time)):
+        captioned = []
+        for sampled in self._intake.push(Frame(image=frame, time=time)):
             self._pending.append(sampled)
             if len(self._pending) == self.config.frames_per_clip:
-                result = self._process_pending(end=sampled.time + 1 / self.config.fps)
-        return result
+                captioned.append(self._process_pending())
+        return captioned
 
     def flush(self) -> CaptionedClip | None:
         """Caption the frames pushed since the last full clip, as a short clip; None when there are none."""
-        if self._sampler is not None:
-            self._pending += self._sampler.finish()
-        if not self._pending:
-            return None
-        return self._process_pending(end=self._pending[-1].time + 1 / self.config.fps)
+        self._pending += self._intake.finish()
+        return self._process_pending() if self._pending else None
 
     def process(self, clip: VideoClip, *, on_token: Callable[[int], None] | None = None) -> CaptionedClip:
         """Caption one clip, select its tokens, remember both. Raises InputError for a clip out of order."""
@@ -133,13 +128,7 @@ class Session:
             self._backbone, self._embedder, self.config, question, moment, captions, embeddings, on_text
         )
 
-    def _process_pending(self, end: float) -> CaptionedClip:
+    def _process_pending(self) -> CaptionedClip:
         frames, self._pending = self._pending, []
-        clip = VideoClip(
-            index=self.next_clip,
-            frames=np.stack([frame.image for frame in frames]),
-            times=tuple(frame.time for frame in frames),
-            start=frames[0].time,
-            end=end,
-        )
-        return self.process(clip)
+        clips = make_clips(frames, fps=self.config.fps, frames_per_clip=len(frames), first_index=self.next_clip)
+        return self.process(next(clips))
