@@ -2,14 +2,16 @@
 
 from rlivs.video.clips import VideoClip, count_clips, iter_clips, make_clips
 from rlivs.video.frames import DecodedFrame, Frame
-from rlivs.video.sampling import sample_frames
-from rlivs.video.source import VideoFile, open_video
+from rlivs.video.sampling import Sampler, sample_frames
+from rlivs.video.source import VideoFile, check_video, open_video
 
 __all__ = [
     "DecodedFrame",
     "Frame",
+    "Sampler",
     "VideoClip",
     "VideoFile",
+    "check_video",
     "count_clips",
     "iter_clips",
     "make_clips",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -46,7 +46,7 @@ def open_container(location: str) -> InputContainer:
     return av.open(location, metadata_errors="ignore", timeout=timeout)
 
 
-def decode_frames(stream: VideoStream, start: float = 0.0) -> Iterator[DecodedFrame]:
+def decode_frames(stream: VideoStream, start: float = 0.0) -> Generator[DecodedFrame, None, None]:
     """Every frame in order of time, from the one shown at `start` seconds on.
 
     Starts at the key frame before `start` where the container can find it, else decodes everything before it.
@@ -62,6 +62,28 @@ def decode_frames(stream: VideoStream, start: float = 0.0) -> Iterator[DecodedFr
         yield from (frame for frame in frames if frame.end > start)
 
 
+def check_end(stream: VideoStream) -> None:
+    """Raise InputError if the file ends far before the end its header states; reads it, decodes nothing.
+
+    Returns at once for files whose structure has shown them whole, and those that state no end.
+    """
+    if stream.whole or stream.stated_end is None:
+        return
+    reading = _Decoding(stream)
+    with open_container(stream.location) as container:
+        try:
+            for packet in container.demux(_audio_and_video(container)):
+                reading.note_end(packet)
+        except av.FFmpegError:
+            pass  # what follows cannot be read: the same as an end
+    reading.time = reading.packets_end
+    reading.refuse_early_end(float(reading.packets_end))
+
+
+def _audio_and_video(container: InputContainer) -> list[av.stream.Stream]:
+    return [each for each in container.streams if each.type in ("video", "audio")]
+
+
 class _Decoding:
     """One pass over the file: the state between packets."""
 
@@ -73,7 +95,7 @@ class _Decoding:
         self.longest_step = stream.frame_step
         self.packets_end = Fraction(0)  # where the audio and video read so far end
 
-    def frames(self) -> Iterator[DecodedFrame]:
+    def frames(self) -> Generator[DecodedFrame, None, None]:
         """Pictures with their times; a picture ends when the next comes, so one is held back."""
         reformatter = VideoReformatter()
         held: av.VideoFrame | None = None
@@ -85,23 +107,23 @@ class _Decoding:
             held, self.time = picture, time
         if held is not None:
             end = self._end_of(held)
-            yield DecodedFrame(held, float(self.time), float(end), reformatter)
-            self._refuse_early_end(end)
+            yield DecodedFrame(held, float(self.time), end, reformatter)
+            self.refuse_early_end(end)
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
         stream = self.stream
         with open_container(stream.location) as container:
             video = container.streams[stream.index]
             video.thread_type = "AUTO"
-            if self.seek_to is not None:
-                container.seek(int((self.seek_to + stream.origin) / stream.time_base), stream=video)
-            packets = container.demux([each for each in container.streams if each.type in ("video", "audio")])
+            if self.seek_to is not None and not self._seek(container, video):
+                return
+            packets = container.demux(_audio_and_video(container))
             while True:
                 try:
                     packet = next(packets, None)
                     if packet is None:
                         return
-                    self._note_end(packet)
+                    self.note_end(packet)
                     pictures = packet.decode() if packet.stream_index == stream.index else []
                 except av.FFmpegError as error:
                     if self.begun:
@@ -118,7 +140,14 @@ class _Decoding:
                     yield picture
                     self.begun = True
 
-    def _note_end(self, packet: av.Packet) -> None:
+    def _seek(self, container: InputContainer, video: av.VideoStream) -> bool:
+        try:
+            container.seek(int((self.seek_to + self.stream.origin) / self.stream.time_base), stream=video)
+        except av.FFmpegError:  # a recording that was never closed has no index
+            return False
+        return True
+
+    def note_end(self, packet: av.Packet) -> None:
         if packet.pts is not None and packet.time_base:
             end = (packet.pts + (packet.duration or 0)) * packet.time_base - self.stream.origin
             self.packets_end = max(self.packets_end, end)
@@ -132,18 +161,18 @@ class _Decoding:
         # (two recordings joined), and the stream goes on at its nominal rate.
         return following if self.begun and time < self.time else time
 
-    def _end_of(self, last: av.VideoFrame) -> Fraction | float:
+    def _end_of(self, last: av.VideoFrame) -> float:
         stated = self.stream.video_end
-        if stated is not None and stated > self.time and not self._ends_early(stated, self.time):
+        if stated is not None and stated > self.time and not self._ends_early(stated, float(self.time)):
             return stated
         duration = getattr(last, "duration", 0)  # PyAV below 15 does not tell
-        return self.time + (duration * self.stream.time_base if duration else self.stream.frame_step)
+        return float(self.time + (duration * self.stream.time_base if duration else self.stream.frame_step))
 
-    def _ends_early(self, stated: float, end: Fraction | float) -> bool:
-        gap = stated - max(end, self.packets_end)
-        return not self.stream.whole and gap > max(1.0, 2 * self.longest_step)
+    def _ends_early(self, stated: float, end: float) -> bool:
+        gap = stated - max(end, float(self.packets_end))
+        return not self.stream.whole and gap > max(1.0, 2 * float(self.longest_step))
 
-    def _refuse_early_end(self, end: Fraction | float) -> None:
+    def refuse_early_end(self, end: float) -> None:
         stated = self.stream.stated_end
         if stated is not None and self._ends_early(stated, end):
             raise self._broken_off(f"the file is cut off, it should last {stated:.1f} s")

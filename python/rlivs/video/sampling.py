@@ -4,12 +4,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
-
-import numpy as np
+from dataclasses import replace
+from itertools import takewhile
 
 from rlivs.errors import InputError
 from rlivs.video.frames import DecodedFrame, Frame
+
+
+class Sampler:
+    """The frame shown at `start + k / fps` for k = `first_sample`, `first_sample` + 1, ... as frames come in.
+
+    Shown at t is the frame with the latest time <= t, and before the first frame the first one: so a sample is
+    known when a later frame comes. `image` is read of those frames only that are sampled. Times in seconds.
+    """
+
+    def __init__(self, fps: float, start: float = 0.0, first_sample: int = 0) -> None:
+        """Raises InputError unless `fps`, the samples a second, is positive and finite."""
+        check_fps(fps)
+        self._fps = fps
+        self._start = start
+        self._next_sample = first_sample
+        self._shown: Frame | DecodedFrame | None = None
+
+    @property
+    def next_time(self) -> float:
+        """The time of the next sample."""
+        # From the count, not by adding steps: a run resumed in the middle has the same times to the last bit.
+        return self._start + self._next_sample / self._fps
+
+    @property
+    def end(self) -> float | None:
+        """When the latest frame ends; None where it does not say, or none has come."""
+        return None if self._shown is None else self._shown.end
+
+    def push(self, frame: Frame | DecodedFrame) -> list[Frame]:
+        """Take the next frame in order of time; the samples before it, which show the frames that came earlier.
+
+        Raises InputError for a frame that is earlier than the one before it.
+        """
+        if self._shown is not None and frame.time < self._shown.time:
+            raise InputError(
+                f"a frame at {frame.time:.3f} s came after one at {self._shown.time:.3f} s; give them in order of time"
+            )
+        samples = self._until(frame.time)
+        self._shown = frame
+        return samples
+
+    def finish(self) -> list[Frame]:
+        """The remaining samples: until the last frame ends (up to its own time, where it does not say)."""
+        if self._shown is None:
+            return []
+        end = math.nextafter(self._shown.time, math.inf) if self._shown.end is None else self._shown.end
+        return self._until(end)
+
+    def _until(self, end: float) -> list[Frame]:
+        samples = []
+        while self._shown is not None and self.next_time < end:
+            samples.append(Frame(self._shown.image, self.next_time))
+            self._next_sample += 1
+        return samples
 
 
 def sample_frames(
@@ -20,21 +73,15 @@ def sample_frames(
     *,
     first_sample: int = 0,
 ) -> Iterator[Frame]:
-    """The frame shown at `start + k / fps` for k = `first_sample`, `first_sample` + 1, ...
+    """The frame shown at each sampling time `start + k / fps`, k from `first_sample` on (see `Sampler`).
 
-    Shown at t is the frame with the latest time <= t, and before the first frame the first one. The last frame
-    is shown until its `end` (at its own time only, where `end` is None). `frames` come in order of time; `image`
-    is read of those that are sampled only. Sampling stops at `start + duration` seconds when it is given.
-
-    Yields frames whose `time` is the sampling time and whose `end` is the next one, or the end of the video if
-    that is earlier: so each comes when the next is known. Raises InputError unless fps is positive and finite.
+    `frames` come in order of time. Sampling stops at `start + duration` seconds when it is given, else at the end
+    of the last frame. Yields frames whose `time` is the sampling time and whose `end` is the next one, or the end of
+    the video if that is earlier: so each comes when the next is known. Raises InputError unless fps is positive and
+    finite, and for frames out of order.
     """
-    check_fps(fps)
-    stop = math.inf if duration is None else start + duration
-    return (
-        Frame(image, time, end)
-        for (image, time), (_, end) in pairwise(_images_and_times(frames, fps, start, stop, first_sample))
-    )
+    sampler = Sampler(fps, start, first_sample)
+    return _with_ends(frames, sampler, math.inf if duration is None else start + duration)
 
 
 def check_fps(fps: float) -> None:
@@ -43,29 +90,20 @@ def check_fps(fps: float) -> None:
         raise InputError(f"cannot sample {fps} frames a second; give a number above 0, for example 0.5")
 
 
-def _images_and_times(
-    frames: Iterable[Frame | DecodedFrame], fps: float, start: float, stop: float, sample: int
-) -> Iterator[tuple[np.ndarray | None, float]]:
-    """The sampled images and their times, then None and the time at which the last one ends."""
-    frame: Frame | DecodedFrame | None = None
-    for frame, until in _with_ends(frames):
-        while start + sample / fps < min(until, stop):
-            yield frame.image, start + sample / fps
-            sample += 1
-        if start + sample / fps >= stop:
-            break
-    if frame is not None:
-        end = math.inf if frame.end is None else frame.end
-        yield None, min(start + sample / fps, stop, end)
+def _with_ends(frames: Iterable[Frame | DecodedFrame], sampler: Sampler, stop: float) -> Iterator[Frame]:
+    held: Frame | None = None
+    for sample in takewhile(lambda sample: sample.time < stop, _samples(frames, sampler, stop)):
+        if held is not None:
+            yield replace(held, end=sample.time)
+        held = sample
+    if held is not None:
+        end = math.inf if sampler.end is None else sampler.end
+        yield replace(held, end=min(sampler.next_time, end, stop))
 
 
-def _with_ends(
-    frames: Iterable[Frame | DecodedFrame],
-) -> Iterator[tuple[Frame | DecodedFrame, float]]:
-    shown: Frame | DecodedFrame | None = None
+def _samples(frames: Iterable[Frame | DecodedFrame], sampler: Sampler, stop: float) -> Iterator[Frame]:
     for frame in frames:
-        if shown is not None:
-            yield shown, frame.time
-        shown = frame
-    if shown is not None:
-        yield shown, math.nextafter(shown.time, math.inf) if shown.end is None else shown.end
+        yield from sampler.push(frame)
+        if sampler.next_time >= stop:
+            return
+    yield from sampler.finish()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream as ContainerVideoStream
 
 from rlivs.errors import InputError
-from rlivs.video.decoding import VideoStream, decode_frames, open_container
+from rlivs.video.decoding import VideoStream, check_end, decode_frames, open_container
 from rlivs.video.frames import DecodedFrame, Frame
 from rlivs.video.integrity import container_family, stated_size
 
@@ -49,9 +49,13 @@ class VideoFile:
         """
         return (Frame(frame.image, frame.time, frame.end) for frame in self.decode(start))
 
-    def decode(self, start: float = 0.0) -> Iterator[DecodedFrame]:
+    def decode(self, start: float = 0.0) -> Generator[DecodedFrame, None, None]:
         """Like `frames`, but a picture becomes RGB only when its `image` is read."""
         return decode_frames(self._stream, start)
+
+    def check_end(self) -> None:
+        """Raise InputError if the file ends long before its header says; decodes nothing."""
+        check_end(self._stream)
 
     def __enter__(self) -> VideoFile:
         return self
@@ -87,6 +91,14 @@ def open_video(path: str | PathLike[str]) -> VideoFile:
             return VideoFile(name, found, duration=duration, width=first.width, height=first.height)
     except av.FFmpegError as error:
         raise InputError(_unopened(name, local, error)) from error
+
+
+def check_video(path: str | PathLike[str]) -> None:
+    """Raise InputError for what `open_video` refuses and for a file that ends long before its header says.
+
+    Decodes one frame. A file whose size does not show it whole (AVI, FLV, WMV) is read through, but not decoded.
+    """
+    open_video(path).check_end()
 
 
 def _refuse_unreadable(name: str) -> None:
