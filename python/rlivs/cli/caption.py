@@ -27,9 +27,9 @@ def caption(
     """Caption a video clip by clip, remember what matters, print captions as they come."""
     settings = options.read_config(config, set_, fps=fps)
     device = options.parse_device(device)
-    from rlivs.video import count_clips, open_video
+    from rlivs.video import check_video, count_clips
 
-    open_video(video)
+    check_video(video)
     quiet_libraries()
     from rlivs.streaming import StreamingVideoQA
     from rlivs.streaming.retelling import tell

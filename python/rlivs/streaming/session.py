@@ -16,8 +16,7 @@ from rlivs.memory.visual import VisualMemory
 from rlivs.scoring import Handle
 from rlivs.streaming.answering import Answer, answer_question, caption_line
 from rlivs.streaming.captioning import CaptionedClip, caption_clip
-from rlivs.streaming.intake import Intake
-from rlivs.video import Frame, VideoClip, iter_clips, make_clips
+from rlivs.video import Frame, Sampler, VideoClip, iter_clips, make_clips
 
 
 class Session:
@@ -45,7 +44,7 @@ class Session:
         self._memory = VisualMemory(slots=config.memory_slots)
         for payload in store.visual_slots(name):
             self._memory.push(VisualMemory.from_bytes(payload))
-        self._intake = Intake(config.fps, first_sample=self.next_clip * config.frames_per_clip)
+        self._sampler = Sampler(config.fps, first_sample=self.next_clip * config.frames_per_clip)
         self._pending: list[Frame] = []
 
     @property
@@ -76,7 +75,7 @@ class Session:
         and more only after a frame that was shown for longer than a clip. Raises InputError when time runs backwards.
         """
         captioned = []
-        for sampled in self._intake.push(Frame(image=frame, time=time)):
+        for sampled in self._sampler.push(Frame(image=frame, time=time)):
             self._pending.append(sampled)
             if len(self._pending) == self.config.frames_per_clip:
                 captioned.append(self._process_pending())
@@ -84,7 +83,7 @@ class Session:
 
     def flush(self) -> CaptionedClip | None:
         """Caption the frames pushed since the last full clip, as a short clip; None when there are none."""
-        self._pending += self._intake.finish()
+        self._pending += self._sampler.finish()
         return self._process_pending() if self._pending else None
 
     def process(self, clip: VideoClip, *, on_token: Callable[[int], None] | None = None) -> CaptionedClip:
