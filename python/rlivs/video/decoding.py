@@ -115,7 +115,7 @@ class _Decoding:
         with open_container(stream.location) as container:
             video = container.streams[stream.index]
             video.thread_type = "AUTO"
-            if self.seek_to is not None and not self._seek(container, video):
+            if self.seek_to is not None and not self._seek(container, video, self.seek_to):
                 return
             packets = container.demux(_audio_and_video(container))
             while True:
@@ -140,9 +140,9 @@ class _Decoding:
                     yield picture
                     self.begun = True
 
-    def _seek(self, container: InputContainer, video: av.VideoStream) -> bool:
+    def _seek(self, container: InputContainer, video: av.VideoStream, time: float) -> bool:
         try:
-            container.seek(int((self.seek_to + self.stream.origin) / self.stream.time_base), stream=video)
+            container.seek(int((time + self.stream.origin) / self.stream.time_base), stream=video)
         except av.FFmpegError:  # a recording that was never closed has no index
             return False
         return True

@@ -24,6 +24,8 @@ from rlivs.video.integrity import container_family, stated_size
 _SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 # Those whose header states the duration; elsewhere it is FFmpeg's estimate, and no proof of anything.
 _STATES_DURATION = _SEEKABLE | {"avi", "flv", "asf"}
+# Sound begins this much before the pictures, in seconds, for no other reason than its encoder's lead-in.
+_LEAD_IN = Fraction(1, 10)
 _ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: the cover of an album
 
 
@@ -69,9 +71,9 @@ class VideoFile:
 def open_video(path: str | PathLike[str]) -> VideoFile:
     """Read the header of a video file (or URL) and decode its first frame.
 
-    Time 0 is the start time of the container. Raises InputError, naming the cure, for: a missing, unreadable or
-    empty file, a directory, something that is no video, a file that is cut off, one without a video stream or
-    without a single frame.
+    Time 0 is the container's start time, or the first picture where that follows within 0.1 s. Raises InputError,
+    naming the cure, for: a missing, unreadable or empty file, a directory, something that is no video, a file that
+    is cut off, one without a video stream or without a single frame.
     """
     name = os.fspath(path)
     local = "://" not in name
@@ -207,8 +209,7 @@ def _origin(
         return Fraction(0) if first.pts is None else first.pts * time_base
     start = Fraction(container.start_time, av.time_base)
     own = start if stream.start_time is None else stream.start_time * time_base
-    # The container's is rounded to microseconds: where the video begins the file, its own is exact.
-    return own if abs(own - start) <= Fraction(2, 10**6) else start
+    return own if own - start <= _LEAD_IN else start
 
 
 def _video_end(
