@@ -1,0 +1,107 @@
+"""Every command and every block of code in the README does what it says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEMO = ROOT / "python" / "rlivs" / "assets" / "demo" / "demo.mp4"
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def python_block(marker):
+    (block,) = [block for block in blocks("python") if marker in block]
+    return block
+
+
+@pytest.fixture
+def beside_a_video(tmp_path, monkeypatch):
+    """A working folder with the `video.mp4` the README speaks of: the first seconds of the demo's film."""
+    import av
+
+    with av.open(str(DEMO)) as source, av.open(str(tmp_path / "video.mp4"), "w") as target:
+        picture = source.streams.video[0]
+        stream = target.add_stream_from_template(picture)
+        for packet in source.demux(picture):
+            if packet.dts is None or packet.pts * packet.time_base >= 17:
+                break
+            packet.stream = stream
+            target.mux(packet)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_block_is_run_here():
+    """A new block in the README needs a test in this file."""
+    assert len(blocks("bash")) == 2
+    assert len(blocks("python")) == 4
+    assert re.findall(r"```(\w*)\n", README).count("") == len(blocks("bash")) + len(blocks("python"))
+
+
+def test_make_has_the_two_commands():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in blocks("bash")[0].splitlines():
+        name = re.match(r"make (\w+)", line).group(1)
+        assert re.search(rf"^{name}:", makefile, flags=re.MULTILINE)
+
+
+def test_commands(beside_a_video):
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    for line in blocks("bash")[1].splitlines():
+        command = line.replace("rlivs ", f"{sys.executable} -m rlivs.cli ", 1)
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, (line, done.stderr)
+    assert (beside_a_video / "heat.png").stat().st_size > 1000
+
+
+def test_library_use(beside_a_video, capsys):
+    exec(python_block('engine.open("camera-1")'), namespace := {})
+    namespace["engine"].close()
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) >= 3
+
+
+def test_the_large_model_is_loaded_by_the_same_call(monkeypatch):
+    """The block for a GPU, with the names of its model and device changed for those at hand."""
+    block = python_block("llava-hf/").replace("llava-hf/llava-onevision-qwen2-7b-ov-hf", "tiny-onevision")
+    block = block.replace('"captions.db"', '":memory:"').replace('"cuda"', '"cpu"')
+    exec(block, namespace := {})
+    namespace["engine"].close()
+
+
+def test_patch_a_model():
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        hidden_size=32,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_hidden_layers=4,
+        intermediate_size=32,
+        vocab_size=64,
+    )
+    model = Qwen2ForCausalLM(config).eval()
+    ids = torch.randint(4, 64, (1, 20))
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "max_new_tokens": 5, "do_sample": False}
+    namespace = {"model": model, "inputs": inputs, "first_visual": 3, "last_visual": 15}
+    exec(python_block("rlivs.patch("), namespace)
+    assert namespace["scores"].shape == (1, 12)
+
+
+def test_tensors_alone():
+    import torch
+
+    query, key = torch.randn(1, 28, 4, 128), torch.randn(1, 4, 3174, 128)
+    namespace = {"query": query, "key": key}
+    exec(python_block("import rlivs_kernels as rk"), namespace)
+    assert namespace["scores"].shape == (1, 3136)
+    assert namespace["kept"].shape == (1, 196)
