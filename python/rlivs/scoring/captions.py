@@ -1,0 +1,44 @@
+"""Which ids are the caption, and which query rows count for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rlivs.errors import InputError
+from rlivs.scoring.generation import Generation, returned_ids
+
+
+def new_ids(out: Any, generation: Generation | None) -> torch.Tensor:
+    """The generated ids `[B, N]` in what generate returned, without the prompt's. Raises InputError if there are none.
+
+    What another loop made (`generation` None) is taken to be new ids only.
+    """
+    ids = returned_ids(out)
+    if not isinstance(ids, torch.Tensor) or ids.dim() != 2:
+        raise InputError("scores takes what generate returned, or the new ids as a tensor [B, N]")
+    returned = None if generation is None else generation.returned_length
+    if generation is not None and returned is not None:
+        if ids.shape[1] not in (returned, returned - generation.prompt_ids):
+            raise InputError(f"got {ids.shape[1]} ids a row, generate returned {returned}; pass its output as it is")
+        if ids.shape[1] == returned:
+            ids = ids[:, generation.prompt_ids :]
+    if ids.shape[1] == 0:
+        raise InputError("there is no caption token to score; generate at least one")
+    return ids
+
+
+def counted_rows(ids: torch.Tensor, eos_token_ids: tuple[int, ...], include_last_prompt_row: bool) -> torch.Tensor:
+    """Bool `[B, T]`: which of the rows from the first one on count for each caption, ids `[B, N]`.
+
+    A caption is its tokens up to and including the first end-of-sequence token; what follows is padding. With
+    `include_last_prompt_row`, row t is the one that produced token t (T = N; row 0 is the last prompt row), and every
+    token of the caption counts. Without, row t is that of token t itself (T = N - 1): every token of the caption
+    but its last one, whose row is never computed in plain decoding.
+    """
+    ends = torch.zeros_like(ids, dtype=torch.bool)
+    for token in eos_token_ids:
+        ends |= ids == token
+    caption = ends.int().cumsum(1) - ends.int() == 0
+    return caption if include_last_prompt_row else caption[:, 1:]

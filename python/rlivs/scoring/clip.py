@@ -1,0 +1,131 @@
+"""One clip to be scored: its columns, and what the model was seen doing with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import Cache
+
+from rlivs.errors import InputError
+from rlivs.scoring.generation import Generation
+from rlivs.scoring.masks import key_starts, last_row
+
+
+class Clip:
+    """Columns are positions in the padded prompt: `num_columns` from `starts[b]` on, one start for all rows, or B."""
+
+    def __init__(
+        self, columns: slice | Sequence[slice], include_last_prompt_row: bool, prompt_length: int | None, rescore: bool
+    ) -> None:
+        bounds = [_bounds(one) for one in ([columns] if isinstance(columns, slice) else columns)]
+        lengths = {stop - start for start, stop in bounds}
+        if len(lengths) != 1:
+            raise InputError("columns must be one slice, or one slice a batch row, all of the same length")
+        self.starts = tuple(start for start, _ in bounds)
+        self.num_columns = lengths.pop()
+        self.include_last_prompt_row = include_last_prompt_row
+        self.generation: Generation | None = None
+        self._last_column = max(self.starts) + self.num_columns - 1
+        self._prompt_length = prompt_length
+        self._rescore = rescore
+        self._restart()
+        if prompt_length is not None:
+            self._check_columns(prompt_length)
+
+    def _restart(self) -> None:
+        self.batch = 0
+        self.end = 0
+        self.cache: Cache | None = None
+        self._mask: Any = None
+        self._positions: torch.Tensor | None = None
+        self.last_position: torch.Tensor | None = None
+        self._embedded = self._flat = self._spatial = False
+
+    @property
+    def first_row(self) -> int:
+        """The earliest position whose query row may be needed: the last prompt row is no earlier."""
+        return self._last_column
+
+    def see_generate(self, generation: Generation) -> None:
+        """generate is about to run. Raises InputError for a way of decoding this mode cannot score."""
+        if not self._rescore and generation.num_beams > 1:
+            raise InputError("beam search reorders the cache; patch with mode='rescore', or use num_beams=1")
+        if not generation.use_cache:
+            self.check_may_lack_cache()
+        self._check_columns(generation.prompt_length)
+        self._restart()
+        self.generation = generation
+        self._embedded = generation.embedded
+
+    def see_inputs(self, inputs_embeds: torch.Tensor | None, position_ids: torch.Tensor | None) -> None:
+        """A forward call of the whole model; generate's own calls always have positions."""
+        if inputs_embeds is not None and position_ids is None:
+            self._embedded = True
+
+    def see_positions(self, position_ids: torch.Tensor) -> None:
+        """Rotary positions `[B or 1, q]`, or `[axes, B, q]` under M-RoPE, of a call that is about to run."""
+        if self._rescore:
+            self._positions = position_ids[..., -1:].clone()
+        if self._embedded and position_ids.dim() == 3 and position_ids.shape[2] > 1 and not self._spatial:
+            self._spatial = bool((position_ids != position_ids[:1]).any())
+            self._flat = not self._spatial
+
+    def see_call(self, attention_mask: Any, end: int, batch: int, cache: Cache | None) -> None:
+        """A forward call whose last query row is at position end - 1."""
+        self._mask, self.end, self.batch = last_row(attention_mask), end, batch
+        if self._rescore:
+            self.cache, self.last_position = cache, self._positions
+
+    def check_may_lack_cache(self) -> None:
+        """Raises InputError if this mode needs a KV cache."""
+        if not self._rescore:
+            raise InputError("the model runs without a KV cache; pass use_cache=True, or patch with mode='rescore'")
+
+    def check_positions(self) -> None:
+        """Raises InputError if embeddings of a video were fed to an M-RoPE model as if they were plain text."""
+        if self._flat:
+            raise InputError(
+                "this model's positions have several axes (M-RoPE), and the embeddings came without: "
+                "pass position_ids along with inputs_embeds"
+            )
+
+    def key_starts(self) -> torch.Tensor | None:
+        """Int64 `[B]`: the first key each batch row sees, None without left padding."""
+        return key_starts(self._mask, self.end, self.batch)
+
+    def starts_of(self, batch: int) -> tuple[int, ...]:
+        """The first column of each of `batch` captions; one for all if they share it."""
+        repeats = 1 if self.generation is None else self.generation.num_return_sequences
+        starts = self.starts if len(self.starts) == 1 else tuple(s for s in self.starts for _ in range(repeats))
+        if len(starts) not in (1, batch):
+            raise InputError(
+                f"columns has {len(self.starts)} slices for {batch} captions; give one, or one a batch row"
+            )
+        return starts
+
+    def prompt_length(self, num_new: int, end: int) -> int:
+        """Positions of the padded prompt, for a caption of `num_new` tokens after which `end` positions were fed.
+
+        Known from generate, or given; else the last caption token counts as not fed, as in any plain loop.
+        """
+        length = self._prompt_length
+        if length is None:
+            length = end - num_new + 1 if self.generation is None else self.generation.prompt_length
+        self._check_columns(length)
+        return length
+
+    def _check_columns(self, prompt_length: int) -> None:
+        if self._last_column >= prompt_length:
+            raise InputError(
+                f"columns end at {self._last_column + 1}, beyond the prompt of {prompt_length} positions; "
+                "give positions in the padded prompt"
+            )
+
+
+def _bounds(columns: slice) -> tuple[int, int]:
+    start, stop = columns.start or 0, columns.stop
+    if stop is None or columns.step not in (None, 1) or not 0 <= start < stop:
+        raise InputError(f"columns {columns} are no range of prompt positions; give slice(a, b) with 0 <= a < b")
+    return start, stop

@@ -1,0 +1,196 @@
+"""Patching a model so that the attention of its captions can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import torch
+import transformers
+from packaging.version import Version
+from torch import nn
+
+from rlivs.errors import InputError
+from rlivs.scoring.attention import Tap, is_tapped
+from rlivs.scoring.captions import counted_rows, new_ids
+from rlivs.scoring.clip import Clip
+from rlivs.scoring.generation import Generation, as_ids, watched_generate
+from rlivs.scoring.layers import choose_layers, decoder_attentions, text_decoder
+from rlivs.scoring.recorder import LayerRecorder
+from rlivs.scoring.rescore import feed_caption
+from rlivs.scoring.sums import mean_attention
+
+MODES = ("deferred", "rescore")
+OLDEST_TRANSFORMERS = "5.17.0"
+
+
+def patch(model: nn.Module, layers: str | int | Sequence[int] = "auto", mode: str = "deferred") -> Handle:
+    """Tap `model` so that a clip's caption can be scored: `a_j = 1/L sum_l 1/H sum_h 1/N sum_i A[l,h,i,j]`.
+
+    Any transformers model with a text decoder will do, text-only ones too, over whatever attention it uses (sdpa,
+    eager, flex, flash). Only the attention of the chosen layers is touched; its outputs stay the same, and `remove()`
+    takes everything back.
+
+    layers: "auto" (the paper's relative depths: 0-based [4, 8, 13, 19] of 28), "all", an index or several, negative
+    ones from the end. mode: "deferred" keeps the caption's query rows and makes one pass over the KV cache at the
+    end; "rescore" feeds the finished caption once more, exact for beam search and any other way of decoding.
+    Source: arXiv 2510.17364, section 3. Raises InputError for a model, layer or mode that cannot be served.
+    """
+    if Version(transformers.__version__).release < Version(OLDEST_TRANSFORMERS).release:
+        raise InputError(
+            f"transformers {transformers.__version__} is too old; install transformers>={OLDEST_TRANSFORMERS}"
+        )
+    if mode not in MODES:
+        raise InputError(f"mode '{mode}' is not available; choose one of {', '.join(MODES)}")
+    return Handle(model, layers, mode)
+
+
+class Handle:
+    """A patched model: `layers` are the 0-based indices that are scored. A context manager, or call `remove()`."""
+
+    def __init__(self, model: nn.Module, layers: str | int | Sequence[int], mode: str) -> None:
+        self._model = model
+        self._decoder = text_decoder(model)
+        attentions = decoder_attentions(self._decoder)
+        self.layers = choose_layers(layers, attentions)
+        self.mode = mode
+        if any(is_tapped(attention) for attention in attentions):
+            raise InputError("the model is patched already; call remove() on the earlier handle first")
+        self._clip: Clip | None = None
+        self._open = False
+        self._taps = [Tap(attentions[i], LayerRecorder(i, leads=i == self.layers[0])) for i in self.layers]
+        self._recorders = [tap.recorder for tap in self._taps]
+        for tap in self._taps:
+            tap.install()
+        self._hooks = [model.register_forward_pre_hook(self._see_inputs, with_kwargs=True)]
+        rotary = getattr(self._decoder, "rotary_emb", None)
+        if isinstance(rotary, nn.Module):
+            self._hooks.append(rotary.register_forward_pre_hook(self._see_positions, with_kwargs=True))
+
+    @contextmanager
+    def clip(
+        self,
+        columns: slice | Sequence[slice],
+        include_last_prompt_row: bool = True,
+        prompt_length: int | None = None,
+    ) -> Iterator[None]:
+        """While open, the model's calls are watched so that `scores` can be read, inside or afterwards.
+
+        columns: the prompt positions to score, in the padded prompt; one slice for all batch rows, or one each, of
+        equal lengths. With `include_last_prompt_row` the rows averaged are those whose forward pass produces the
+        caption's tokens; without, those of the tokens themselves, except the last one's, which is never computed.
+        prompt_length: positions of the padded prompt; found where `generate` runs, or a loop feeds every new token
+        but the last; give it for any other loop. Of several generate calls the last one counts. Raises InputError
+        for columns that are no range or lie beyond the prompt, and, from within the model, for decoding that the
+        mode cannot score.
+        """
+        if not self._hooks:
+            raise InputError("this handle was removed; patch the model again")
+        if self._open:
+            raise InputError("a clip is open already; close it before the next one")
+        for tap in self._taps:
+            tap.check_unchanged()
+        self._start(Clip(columns, include_last_prompt_row, prompt_length, rescore=self.mode == "rescore"))
+        self._open = True
+        try:
+            with watched_generate(self._model, self._see_generate):
+                yield
+        except BaseException:
+            self._release()
+            raise
+        finally:
+            self._open = False
+            self._watch(None)
+
+    def scores(self, out: Any) -> torch.Tensor:
+        """Mean attention of the caption's rows on each column, float32 `[B, n]` on the model's device.
+
+        out: what `generate` returned (ids, or an output object), or the new ids `[B, N]` of another loop. A caption
+        ends with its first end-of-sequence token, which counts; ids after it do not. The softmax runs over all keys.
+        What was kept of the clip is then let go, so call it once, before a static cache is used again. Raises
+        InputError if nothing was generated since `clip` was entered, or if `out` does not fit what was.
+        """
+        clip = self._clip
+        if clip is None or any(recorder.key is None for recorder in self._recorders):
+            raise InputError(
+                "there is nothing to score; generate inside `with handle.clip(...)`, then call scores once"
+            )
+        clip.check_positions()
+        ids = new_ids(out, clip.generation)
+        prompt_length = clip.prompt_length(ids.shape[1], int(self._recorders[0].end))
+        if self.mode == "rescore":
+            self._watch(clip)
+            try:
+                key_starts = feed_caption(self._decoder, self._recorders, clip, ids, prompt_length)
+            finally:
+                self._watch(clip if self._open else None)
+        else:
+            key_starts = clip.key_starts()
+        first_row = prompt_length - 1 if clip.include_last_prompt_row else prompt_length
+        counted = counted_rows(ids, self._eos_token_ids(clip), clip.include_last_prompt_row)
+        for recorder in self._recorders:
+            recorder.check_rows(first_row, *counted.shape)
+        scores = mean_attention(
+            self._recorders,
+            first_row=first_row,
+            counted=counted,
+            starts=clip.starts_of(ids.shape[0]),
+            num_columns=clip.num_columns,
+            key_starts=key_starts,
+            device=self._model.device,
+        )
+        self._release()
+        return scores
+
+    def remove(self) -> None:
+        """Take everything back. Calling it again does nothing."""
+        self._release()
+        for tap in self._taps if self._hooks else ():
+            tap.uninstall()
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def _start(self, clip: Clip) -> None:
+        self._clip = clip
+        for recorder in self._recorders:
+            recorder.start(clip)
+
+    def _watch(self, clip: Clip | None) -> None:
+        for recorder in self._recorders:
+            recorder.clip = clip
+
+    def _release(self) -> None:
+        self._clip = None
+        self._watch(None)
+        for recorder in self._recorders:
+            recorder.forget()
+
+    def _eos_token_ids(self, clip: Clip) -> tuple[int, ...]:
+        if clip.generation is not None:
+            return clip.generation.eos_token_ids
+        config = getattr(self._model, "generation_config", None) or self._decoder.config
+        return as_ids(getattr(config, "eos_token_id", None))
+
+    def _see_generate(self, generation: Generation) -> None:
+        if self._clip is not None:
+            self._clip.see_generate(generation)
+            self._start(self._clip)
+
+    def _see_inputs(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._recorders[0].clip is not None:
+            self._recorders[0].clip.see_inputs(kwargs.get("inputs_embeds"), kwargs.get("position_ids"))
+
+    def _see_positions(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._recorders[0].clip is not None:
+            self._recorders[0].clip.see_positions(kwargs["position_ids"] if "position_ids" in kwargs else args[1])
