@@ -12,8 +12,8 @@ from rlivs.reports.timeline import Axis, blocks, evidence, span_text
 from rlivs.reports.words import differing_pieces, same_words
 from rlivs.times import format_time
 
-# Frames share this many pixels, so that the file does not grow with the video: 480 frames (30 clips of 16) are
-# embedded at 128 pixels, 1,920 at 64, and more than 3,413 at 48.
+# Frames share this many pixels, so that the pictures of a longer video take hardly more room: 480 frames (30 clips
+# of 16) are embedded at 128 pixels, 1,920 at 64, and above 3,413 they stay at 48.
 PIXELS = 480 * 128 * 128
 SMALLEST_FRAME, LARGEST_FRAME = 48, 128
 
