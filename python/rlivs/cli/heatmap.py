@@ -31,7 +31,14 @@ def heatmap(
         from rlivs.streaming.retelling import tell_clips
 
         told = next(iter(tell_clips(store, name, first=clip)))
-    image = heatmap_image(told.frames, told.scores, told.selected, told.grid)
+    image = heatmap_image(
+        told.frames,
+        told.scores,
+        told.selected,
+        told.grid,
+        times=told.times,
+        title=f"Clip {told.index}: {told.caption}",
+    )
     try:
         image.save(out, format="PNG")
     except OSError as error:

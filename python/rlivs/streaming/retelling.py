@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rlivs.errors import InputError
 from rlivs.memory.store import CaptionStore, StreamInfo
-from rlivs.reports import Citation, Report, ReportAnswer, ReportClip
+from rlivs.reports import Citation, Report, ReportAnswer, ReportClip, shrink_frames
 from rlivs.streaming.answering import Answer
 from rlivs.video import iter_clips
 
 # A page with more clips than this grows past what a browser opens gladly.
 MOST_CLIPS = 120
+PICTURE_SIDE = 128
 
 
 def tell_clips(
@@ -59,12 +61,14 @@ def tell(
     number = store.last_index(stream) + 1
     first = max(0, number - MOST_CLIPS)
     notes = [f"The first {first} of {number} clips are left out."] if first else []
+    clips = tell_clips(store, stream, first=first, expected=expected)
     return Report(
         title=title,
         source=info.source,
         model=str(info.settings["model"]),
         settings={name: str(value) for name, value in info.settings.items() if name != "model" and value is not None},
-        clips=tuple(tell_clips(store, stream, first=first, expected=expected)),
+        # Each clip's pictures are made small as it passes, so that a report never holds a whole film.
+        clips=tuple(replace(clip, frames=shrink_frames(clip.frames, PICTURE_SIDE)) for clip in clips),
         answers=tuple(answers),
         figures={"clips": str(number), **(figures or {})},
         notes=tuple(notes),
