@@ -1,0 +1,24 @@
+// Softcap and general scale, applied to accumulators in place; the usual case needs neither and skips this.
+#pragma once
+
+#include "rlivs/column_sums/params.cuh"
+
+namespace rlivs {
+
+// Turns products into logits in units of log 2; returns the factor that is left to multiply with.
+template <int kRows, int kColumns>
+RLIVS_DEVICE float transform_logits(float (&acc)[kRows][kColumns], const LogitScale& logit) {
+  if (!logit.transformed) return logit.factor;
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+    for (int j = 0; j < kColumns; ++j) {
+      float x = acc[i][j] * logit.scale;
+      if (logit.softcap > 0.f) x = logit.softcap * tanh_exact(x / logit.softcap);
+      acc[i][j] = x * kLog2E;
+    }
+  }
+  return 1.f;
+}
+
+}  // namespace rlivs

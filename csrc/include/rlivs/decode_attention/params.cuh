@@ -1,0 +1,80 @@
+// What one launch of the decode kernels reads. Passed by value; plain data on the host and on the device.
+#pragma once
+
+#include <cstdint>
+
+#include "rlivs/platform.cuh"
+
+namespace rlivs {
+
+// In elements; the innermost stride is 1.
+struct CacheStrides {
+  int64_t batch;
+  int64_t head;
+  int64_t row;
+};
+
+struct DecodeParams {
+  const void* query;  // [B, Hq, 1, D]
+  const void* key;    // [B, Hkv, S, D]
+  const void* value;  // [B, Hkv, S, D]
+  CacheStrides query_strides;
+  CacheStrides key_strides;
+  CacheStrides value_strides;
+  const int32_t* key_lengths;   // [B]
+  const int32_t* key_start;     // [B] or null
+  const int32_t* column_start;  // [B] or null: 0
+
+  float* out_parts;  // [B, Hq, splits, D], relative to each part's maximum
+  float2* lse_parts;   // [B, Hq, splits] of (maximum, sum)
+  float* logits;     // [B, Hkv, N, padded_group] in units of log 2, or null: no scoring
+
+  void* out;           // [B, Hq, 1, D]
+  float* lse;          // [B, Hq], natural log
+  float* column_sums;  // [B, N], added to, or null
+  int64_t column_sums_stride;
+
+  int batch;
+  int num_heads;
+  int num_kv_heads;
+  int group;         // query heads a KV head
+  int padded_group;  // ... rounded up to what the kernel's blocks serve
+  int head_chunks;   // blocks that share a KV head's query heads
+  int head_dim;
+  int num_keys;      // S, the cache's capacity
+  int num_columns;   // N
+  int splits;
+  float logit_factor;  // scale * log2 e
+};
+
+constexpr int kMaxDecodeSplits = 256;
+
+// Keys [begin, end) of a batch row, read on the device: a captured graph follows the caller's lengths.
+struct KeyRange {
+  int begin;
+  int end;
+
+  RLIVS_DEVICE KeyRange(const DecodeParams& p, int batch)
+      : begin(p.key_start == nullptr ? 0 : maximum(p.key_start[batch], 0)),
+        end(minimum(p.key_lengths[batch], p.num_keys)) {}
+};
+
+// Blocks of a split kernel: splits x head chunks x KV heads x batch rows.
+struct SplitBlock {
+  int split;
+  int head_chunk;
+  int kv_head;
+  int batch;
+
+  RLIVS_DEVICE explicit SplitBlock(const DecodeParams& p) {
+    int block = blockIdx.x;
+    split = block % p.splits;
+    block /= p.splits;
+    head_chunk = block % p.head_chunks;
+    block /= p.head_chunks;
+    kv_head = block % p.num_kv_heads;
+    batch = block / p.num_kv_heads;
+  }
+};
+
+}  // namespace rlivs

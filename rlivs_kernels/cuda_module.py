@@ -1,0 +1,70 @@
+"""The compiled CUDA extension, if there is one; why not, if there is none."""
+
+import functools
+import importlib
+import json
+from importlib import resources
+from types import ModuleType
+
+import torch
+
+# Written by the build: what was asked for, what was built, what failed.
+BUILD_RECORD = "_cuda_build.json"
+
+
+@functools.cache
+def load() -> ModuleType | ImportError:
+    """The extension module, or the error that importing it gave."""
+    try:
+        return importlib.import_module("rlivs_kernels._cuda")
+    except ImportError as error:
+        return error
+
+
+def limit(device: torch.device) -> str | None:
+    """Why the extension cannot serve tensors on `device`; None when it can."""
+    if device.type != "cuda":
+        return f"it needs CUDA tensors, got {device.type}"
+    module = load()
+    if isinstance(module, ImportError):
+        return f"the CUDA extension is not there: {_reason(module)}"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < (8, 0):
+        return f"it needs a GPU of compute capability 8.0 or later, got {capability[0]}.{capability[1]}"
+    return None
+
+
+def current_stream(device: torch.device) -> int:
+    """Handle of torch's current stream on `device`."""
+    return torch.cuda.current_stream(device).cuda_stream
+
+
+def status() -> dict:
+    """built, architectures, error (of the build or of the import, else None), nvcc and build, for the environment report."""
+    module = load()
+    if isinstance(module, ImportError):
+        return {"built": False, "architectures": [], "error": _reason(module), "nvcc": None, "build": build_record()}
+    info = module.build_info()
+    return {
+        "built": True,
+        "architectures": info["architectures"].split(";"),
+        "error": None,
+        "nvcc": info["nvcc"],
+        "build": build_record(),
+    }
+
+
+def build_record() -> dict | None:
+    """What the build wrote down: requested, outcome, message. None for a tree that was never built."""
+    record = resources.files("rlivs_kernels").joinpath(BUILD_RECORD)
+    return json.loads(record.read_text()) if record.is_file() else None
+
+
+def _reason(error: ImportError) -> str:
+    """The import error, preceded by what the build said where it built nothing."""
+    record = build_record()
+    if record is None:
+        return f"{error} (never built: install with RLIVS_BUILD_CUDA=1)"
+    if record["outcome"] != "built":
+        return f"{record['message']} ({error})"
+    return str(error)

@@ -1,0 +1,100 @@
+"""Attention column sums by the CUDA extension (csrc/): two passes, one launch of each for all layers."""
+
+import torch
+from torch import Tensor
+
+from rlivs_kernels import cuda_module
+
+TYPES = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
+REDUCTIONS = {"sum": 0, "mean": 1, "max": 2}
+HEAD_SIZES = (64, 80, 96, 128, 256)
+COPY_BYTES = 16
+NO_TENSOR = (0, (0, 0, 0))
+
+
+def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
+    """Why this backend cannot serve the call; None when it can."""
+    if query.dtype not in TYPES:
+        return f"it serves float16, bfloat16 and float32, not {query.dtype}"
+    if query.shape[-1] not in HEAD_SIZES:
+        return f"it serves head sizes {', '.join(map(str, HEAD_SIZES))}, not {query.shape[-1]}"
+    return layout_limit(query, "query") or layout_limit(key, "key") or cuda_module.limit(query.device)
+
+
+def layout_limit(tensor: Tensor, name: str) -> str | None:
+    """Why the kernels' 16-byte copies cannot read [B, H, T, D] rows where they lie; None when they can."""
+    if tensor.stride(-1) != 1:
+        return f"{name} has stride {tensor.stride(-1)} along the head size; it needs 1"
+    unit = COPY_BYTES // tensor.element_size()
+    strides = [stride for stride, size in zip(tensor.stride()[:3], tensor.shape[:3], strict=True) if size > 1]
+    if tensor.data_ptr() % COPY_BYTES or any(stride % unit for stride in strides):
+        return f"{name} has rows that do not start at multiples of {COPY_BYTES} bytes"
+    if any(abs(stride) >= 2**31 for stride in tensor.stride()[1:3]):
+        return f"{name} has a head or row stride of 2^31 elements or more"
+    return None
+
+
+def attention_column_sums_cuda(
+    queries: list[Tensor],
+    keys: list[Tensor],
+    *,
+    column_start: Tensor,
+    num_columns: int,
+    query_start: Tensor,
+    key_start: Tensor | None,
+    lse: list[Tensor] | None,
+    row_mask: Tensor | None,
+    scale: float,
+    softcap: float | None,
+    sliding_window: int | None,
+    reduction: str,
+    per_head: bool,
+) -> Tensor:
+    """Fp32 [B, N], or [B, Hq, N] per head. Raises ValueError for a layer laid out as `limit` says it can't be."""
+    query, key = queries[0], keys[0]
+    batch, num_heads, num_rows, head_dim = query.shape
+    for layer in range(1, len(queries)):
+        reason = layout_limit(queries[layer], "query") or layout_limit(keys[layer], "key")
+        if reason:
+            raise ValueError(f"layer {layer}: {reason}; lay all layers out alike, or use another backend")
+    if lse is not None:
+        lse = [each.float() for each in lse]
+    if row_mask is not None:
+        row_mask = row_mask.contiguous()
+    device = query.device
+    plan = cuda_module.load().ColumnSumsPlan(  # type: ignore[union-attr] - limit() has seen that it is there
+        device.index or 0,
+        TYPES[query.dtype],
+        len(queries),
+        batch,
+        num_heads,
+        key.shape[1],
+        num_rows,
+        key.shape[2],
+        num_columns,
+        head_dim,
+        lse is not None,
+        per_head,
+    )
+    out = torch.empty((batch, num_heads, num_columns) if per_head else (batch, num_columns), device=device)
+    workspace = torch.empty(plan.workspace_bytes // 4, device=device)
+    given = [NO_TENSOR] * len(queries) if lse is None else [(each.data_ptr(), each.stride()) for each in lse]
+    layers = [
+        (q.data_ptr(), q.stride()[:3], k.data_ptr(), k.stride()[:3], *normaliser)
+        for q, k, normaliser in zip(queries, keys, given, strict=True)
+    ]
+    plan.run(
+        layers,
+        query_start.data_ptr(),
+        0 if key_start is None else key_start.data_ptr(),
+        column_start.data_ptr(),
+        0 if row_mask is None else row_mask.data_ptr(),
+        out.data_ptr(),
+        workspace.data_ptr(),
+        scale,
+        softcap or 0.0,
+        sliding_window or 0,
+        REDUCTIONS[reduction],
+        cuda_module.current_stream(device),
+    )
+    return out

@@ -1,0 +1,62 @@
+"""Scoring decode attention by the CUDA extension (csrc/): a split kernel and a combine kernel, two launches."""
+
+import torch
+from torch import Tensor
+
+from rlivs_kernels import cuda_module
+from rlivs_kernels.ops.column_sums.cuda import TYPES, layout_limit
+from rlivs_kernels.ops.column_sums.cuda import limit as column_sums_limit
+
+
+def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
+    """Why this backend cannot serve the call; None when it can."""
+    return column_sums_limit(query, key, **options)
+
+
+def decode_attention_cuda(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    key_lengths: Tensor,
+    key_start: Tensor | None,
+    column_start: Tensor | None,
+    num_columns: int,
+    column_sums: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Out [B, Hq, 1, D] in the inputs' dtype and lse fp32 [B, Hq]; adds to column_sums in place. Graph-safe.
+
+    Raises ValueError for values laid out as `limit` says keys can't be.
+    """
+    reason = layout_limit(value, "value")
+    if reason:
+        raise ValueError(f"{reason}; lay values out as keys, or use another backend")
+    batch, num_heads, _, head_dim = query.shape
+    device = query.device
+    columns = 0 if column_sums is None else num_columns
+    plan = cuda_module.load().DecodePlan(  # type: ignore[union-attr] - limit() has seen that it is there
+        device.index or 0, TYPES[query.dtype], batch, num_heads, key.shape[1], key.shape[2], columns, head_dim
+    )
+    out = torch.empty((batch, num_heads, 1, head_dim), dtype=query.dtype, device=device)
+    lse = torch.empty((batch, num_heads), device=device)
+    workspace = torch.empty(plan.workspace_bytes // 4, device=device)
+    plan.run(
+        query.data_ptr(),
+        query.stride()[:3],
+        key.data_ptr(),
+        key.stride()[:3],
+        value.data_ptr(),
+        value.stride()[:3],
+        key_lengths.data_ptr(),
+        0 if key_start is None else key_start.data_ptr(),
+        0 if column_start is None else column_start.data_ptr(),
+        out.data_ptr(),
+        lse.data_ptr(),
+        0 if column_sums is None else column_sums.data_ptr(),
+        0 if column_sums is None else column_sums.stride(0),
+        workspace.data_ptr(),
+        scale,
+        cuda_module.current_stream(device),
+    )
+    return out, lse
