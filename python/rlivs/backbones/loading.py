@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from rlivs.backbones.checkpoint import load_checkpoint, read_model_type, resolve
+from rlivs.backbones.checkpoint import HUB_OPTIONS, CheckpointFiles
 from rlivs.backbones.llava_onevision import LlavaOnevision
+from rlivs.backbones.pretrained import load_pretrained
 from rlivs.backbones.protocol import Backbone
 from rlivs.errors import InputError
 
-# model type in config.json -> (class in transformers, backbone)
-FAMILIES: dict[str, tuple[str, type]] = {
-    LlavaOnevision.model_type: ("LlavaOnevisionForConditionalGeneration", LlavaOnevision),
+# model_type in config.json -> what makes its backbone from a loaded checkpoint
+FAMILIES: dict[str, type[Any]] = {
+    "llava_onevision": LlavaOnevision,
 }
 
 
@@ -25,18 +26,20 @@ def load_backbone(
     dtype: torch.dtype | None = None,
     **options: Any,
 ) -> Backbone:
-    """The backbone of a checkpoint directory, a hub name, or `tiny-onevision`. See `load_checkpoint` for options.
+    """The backbone of a checkpoint directory, a hub name, or `tiny-onevision`. See `load_pretrained` for options.
 
     Raises InputError for an unknown family or an incomplete checkpoint.
     """
-    import transformers
+    files = CheckpointFiles(name, **{key: options.pop(key) for key in HUB_OPTIONS if key in options})
+    family = find_family(files.model_type())
+    return family(load_pretrained(files, device=device, dtype=dtype, **options))
 
-    resolved = resolve(name)
-    model_type = read_model_type(resolved)
+
+def find_family(model_type: str) -> type[Any]:
+    """The backbone class for a model type. Raises InputError, naming the known types, for any other."""
     if model_type not in FAMILIES:
         raise InputError(
-            f"no backbone for model type '{model_type}'; the known ones are: {', '.join(sorted(FAMILIES))}"
+            f"no backbone for model type '{model_type}'; the known ones are: {', '.join(sorted(FAMILIES))}; another "
+            "one is a class with encode, caption_prompt and text_prompt (docs/add-a-backbone.md)"
         )
-    class_name, backbone = FAMILIES[model_type]
-    checkpoint = load_checkpoint(resolved, getattr(transformers, class_name), device=device, dtype=dtype, **options)
-    return backbone(checkpoint)
+    return FAMILIES[model_type]
