@@ -41,8 +41,7 @@ def caption(
         name = stream or Path(video).stem
         session = engine.open(name, source=str(Path(video).resolve()), resume=resume)
         total = count_clips(video, fps=settings.fps, frames_per_clip=settings.frames_per_clip)
-        with progress(f"captioning {Path(video).name}", total) as bar:
-            bar.advance(0, session.next_clip)
+        with progress(f"captioning {Path(video).name}", total, session.next_clip) as advance:
             for clip in session.watch(video):
                 if json:
                     print_json(
@@ -57,7 +56,7 @@ def caption(
                     )
                 else:
                     typer.echo(f"{format_time(clip.start)}-{format_time(clip.end)}  {clip.caption}")
-                bar.advance(0)
+                advance()
         if report is not None:
             from rlivs.reports import write_report
 

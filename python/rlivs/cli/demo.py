@@ -49,15 +49,14 @@ def demo(
         began = time.perf_counter()
         with progress(
             "captioning", count_clips(video, fps=settings.fps, frames_per_clip=settings.frames_per_clip)
-        ) as bar:
+        ) as advance:
             for clip in session.watch(video):
                 right = clip.caption == expected[clip.index]
                 exact += right
                 if not json:
-                    bar.console.file.flush()
                     note = "" if right else f"   (script: {expected[clip.index]})"
                     typer.echo(f"{format_time(clip.start)}-{format_time(clip.end)}  {clip.caption}{note}")
-                bar.advance(0)
+                advance()
         seconds = time.perf_counter() - began
         answers = []
         for item in script["questions"]:

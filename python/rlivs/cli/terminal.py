@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,8 +28,8 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress(description: str, total: int | None) -> Iterator[Progress]:
-    """A progress bar on standard error, silent when that is no terminal. Advance its one task, number 0."""
+def progress(description: str, total: int | None, done: int = 0) -> Iterator[Callable[[], None]]:
+    """A progress bar on standard error, silent when that is no terminal; call what it yields at each step."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -38,11 +38,13 @@ def progress(description: str, total: int | None) -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=messages,
         transient=True,
+        # With both on one terminal the captions scroll above the bar; a redirected output is left alone.
+        redirect_stdout=sys.stdout.isatty(),
         disable=not sys.stderr.isatty(),
     )
     with bar:
-        bar.add_task(description, total=total)
-        yield bar
+        task = bar.add_task(description, total=total, completed=done)
+        yield lambda: bar.advance(task)
 
 
 @contextmanager
