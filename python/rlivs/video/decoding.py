@@ -16,6 +16,8 @@ from av.video.reformatter import VideoReformatter
 from rlivs.errors import InputError
 from rlivs.video.frames import DecodedFrame
 
+_STEP_BACK = 10.0  # seconds: more than most groups of pictures last
+
 
 @dataclass(frozen=True)
 class VideoStream:
@@ -52,8 +54,11 @@ def decode_frames(stream: VideoStream, start: float = 0.0) -> Generator[DecodedF
     Starts at the key frame before `start` where the container can find it, else decodes everything before it.
     Raises InputError where decoding breaks off: at damaged data, or at an end far before the stated one.
     """
-    if start > 0 and stream.seekable:
-        with closing(_Decoding(stream, seek_to=start).frames()) as frames:
+    # Where groups of pictures are open, the key frame found may be shown after pictures that `start` needs.
+    for target in (start, start - _STEP_BACK):
+        if target <= 0 or not stream.seekable:
+            break
+        with closing(_Decoding(stream, seek_to=target).frames()) as frames:
             first = next(frames, None)
             if first is not None and first.time <= start:
                 yield from (frame for frame in chain([first], frames) if frame.end > start)

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from rlivs.video import DecodedFrame, open_video
+from rlivs.video import DecodedFrame, decoding, open_video
 
 
 def test_every_frame_at_its_time(video, read_number):
@@ -50,6 +50,19 @@ def test_frames_from_any_time_are_the_tail_of_all_frames(video):
             tail = list(source.frames(start))
             assert [(frame.time, frame.end) for frame in tail] == [(frame.time, frame.end) for frame in expected]
             assert all(np.array_equal(a.image, b.image) for a, b in zip(tail, expected, strict=True))
+
+
+@pytest.mark.parametrize(("start", "at_most"), [(19.0, 50), (17.96, 350)])
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_what_comes_long_before_is_not_decoded(encode, tmp_path, monkeypatch, name, start, at_most):
+    """Key frames every 2 s; the picture at 17.96 s needs the one at 18 s, which is stored before it."""
+    open_groups = {"x264-params": "open-gop=1:keyint=50:bframes=3:b-adapt=0:scenecut=0"}
+    path = encode(tmp_path / name, [Fraction(i, 25) for i in range(500)], options=open_groups)
+    every = [(frame.time, frame.end) for frame in open_video(path).decode() if frame.end > start]
+    decoded = []
+    monkeypatch.setattr(decoding, "DecodedFrame", lambda *args: decoded.append(args) or DecodedFrame(*args))
+    assert [(frame.time, frame.end) for frame in open_video(path).decode(start)] == every
+    assert len(decoded) <= at_most
 
 
 def test_duration(video):
