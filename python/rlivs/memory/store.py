@@ -1,0 +1,321 @@
+"""The caption store: one SQLite file, many streams, one transaction a clip."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from rlivs.errors import InputError
+from rlivs.memory.embedding_matrix import EmbeddingMatrix
+from rlivs.memory.schema import check_file, check_place, connect, input_errors
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One clip's caption. start, end: seconds of the stream; index: of the clip.
+
+    num_tokens: the language model's tokens that `text` takes in a prompt; selected: the columns kept of the clip's
+    visual tokens, ascending.
+    """
+
+    stream: str
+    index: int
+    start: float
+    end: float
+    text: str
+    num_tokens: int
+    selected: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """A stream's name, what it watches, and the settings it was created with.
+
+    embedder_id and dim are those of its first caption's embedding; None before it.
+    """
+
+    stream: str
+    source: str
+    settings: dict[str, Any]
+    embedder_id: str | None
+    dim: int | None
+
+
+class CaptionStore:
+    """Captions, their embeddings and the newest visual slots of many streams, in one SQLite file.
+
+    What `append` has returned from survives a crash of the process or the machine; other processes may read
+    meanwhile. A store may be used from several threads. Every method raises InputError where the file cannot be
+    read or written, and for a stream it does not know.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Use `CaptionStore.open`."""
+        self._path = path
+        self._lock = RLock()
+        self._closed = False
+        self._matrices: dict[str, EmbeddingMatrix] = {}
+        self._connection = connect(None) if path is None else None
+        self._connect_if_there()
+
+    @classmethod
+    def open(cls, path: str | PathLike[str], *, create: bool = True) -> CaptionStore:
+        """Open the memory at `path`, or a new one in RAM for ":memory:".
+
+        With `create` the file need not exist; it is created with the first stream, so that a command that fails
+        before leaves nothing behind. Raises InputError for a file that is missing (without `create`), no caption
+        memory, of another version, or damaged; none of these is touched.
+        """
+        if path == ":memory:":
+            return cls(None)
+        place = Path(path)
+        check_place(place)
+        if not create and not _has_content(place):
+            raise InputError(
+                f"there is no caption memory at {place}; caption a video first: rlivs caption VIDEO --memory {place}"
+            )
+        store = cls(place)
+        try:
+            store.streams()  # a file that is damaged shows it here, before any work is done
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close the file. Closing twice is harmless."""
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def __enter__(self) -> CaptionStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def create_stream(self, stream: str, *, source: str, settings: dict[str, Any]) -> None:
+        """Add a stream. `settings` must be JSON values. Raises InputError if the name is empty or taken."""
+        if not stream.strip():
+            raise InputError("a stream's name cannot be empty; give it one, such as camera-1")
+        text = json.dumps(settings)
+        with self._writing() as connection:
+            if connection.execute("SELECT 1 FROM streams WHERE name = ?", (stream,)).fetchone():
+                raise InputError(f"the memory already has a stream '{stream}'; resume it, or choose another name")
+            connection.execute("INSERT INTO streams (name, source, settings) VALUES (?, ?, ?)", (stream, source, text))
+
+    def streams(self) -> list[StreamInfo]:
+        """Every stream, in the order they were created."""
+        rows = self._rows("SELECT name, source, settings, embedder_id, dim FROM streams ORDER BY id")
+        return [StreamInfo(name, source, json.loads(text), embedder, dim) for name, source, text, embedder, dim in rows]
+
+    def stream(self, stream: str) -> StreamInfo:
+        """What is known of one stream. Raises InputError, naming the known ones, if there is none of that name."""
+        streams = self.streams()
+        for info in streams:
+            if info.stream == stream:
+                return info
+        raise _unknown(stream, [info.stream for info in streams])
+
+    def append(
+        self,
+        caption: Caption,
+        *,
+        embedding: np.ndarray,
+        embedder_id: str,
+        visual: bytes | None,
+        keep_visual: int = 16,
+        scores: np.ndarray | None = None,
+    ) -> None:
+        """Add the next clip's caption with all that belongs to it, in one transaction.
+
+        embedding: `[dim]` float32; visual: `VisualMemory.to_bytes` of the tokens kept, of which the newest
+        `keep_visual` slots stay; scores: `[n]` float32, one a visual token of the clip. Raises InputError if the
+        clip is not the one after the last, and for an embedding from another embedder than the stream's others
+        (vectors of different embedders cannot be compared) or with values that are not finite.
+        """
+        vector = np.asarray(embedding, np.float32)
+        if vector.ndim != 1 or not np.isfinite(vector).all():
+            raise InputError(
+                f"the embedding of clip {caption.index} is no vector of finite numbers; "
+                "load the model in float32 or bfloat16"
+            )
+        if not (math.isfinite(caption.start) and math.isfinite(caption.end) and caption.start <= caption.end):
+            raise InputError(
+                f"clip {caption.index} would last from {caption.start} to {caption.end} s; end must follow start"
+            )
+        if keep_visual < 0:
+            raise InputError(f"keep_visual is {keep_visual}; give 0 or more")
+        with self._writing() as connection:
+            stream_id = self._check_next(connection, caption, embedder_id, len(vector))
+            key = (stream_id, caption.index)
+            connection.execute(
+                "INSERT INTO captions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*key, caption.start, caption.end, caption.text, caption.num_tokens, _packed(caption.selected, "<i4")),
+            )
+            connection.execute("INSERT INTO embeddings VALUES (?, ?, ?)", (*key, _packed(vector, "<f4")))
+            if scores is not None:
+                connection.execute("INSERT INTO scores VALUES (?, ?, ?)", (*key, _packed(scores, "<f4")))
+            if visual is not None:
+                connection.execute("INSERT INTO visual_slots VALUES (?, ?, ?)", (*key, visual))
+            connection.execute(
+                "DELETE FROM visual_slots WHERE stream_id = ? AND clip NOT IN "
+                "(SELECT clip FROM visual_slots WHERE stream_id = ? ORDER BY clip DESC LIMIT ?)",
+                (stream_id, stream_id, keep_visual),
+            )
+
+    def last_index(self, stream: str) -> int:
+        """The index of the newest caption; -1 if there is none."""
+        ((last,),) = self._of_stream(stream, "SELECT coalesce(max(clip), -1) FROM captions WHERE stream_id = ?")
+        return last
+
+    def captions(self, stream: str, ended_by: float | None = None) -> list[Caption]:
+        """The captions that ended at `ended_by` seconds or before (None: all), in order of clips."""
+        rows = self._of_stream(
+            stream,
+            "SELECT clip, start_time, end_time, text, num_tokens, selected FROM captions "
+            "WHERE stream_id = ? AND end_time <= ? ORDER BY clip",
+            math.inf if ended_by is None else ended_by,
+        )
+        return [
+            Caption(stream, clip, start, end, text, num_tokens, tuple(np.frombuffer(selected, "<i4").tolist()))
+            for clip, start, end, text, num_tokens, selected in rows
+        ]
+
+    def embeddings(self, stream: str, ended_by: float | None = None) -> np.ndarray:
+        """The embeddings `[n, dim]` float32 of `captions(stream, ended_by)`, row by row; read-only.
+
+        They stay in memory: only those added since the last call are read from the file.
+        """
+        with self._lock:
+            dim = self.stream(stream).dim
+            if dim is None:
+                return np.empty((0, 0), np.float32)
+            matrix = self._matrices.setdefault(stream, EmbeddingMatrix(dim))
+            matrix.extend(
+                self._of_stream(
+                    stream,
+                    "SELECT vector, end_time FROM embeddings JOIN captions USING (stream_id, clip) "
+                    "WHERE stream_id = ? AND clip >= ? ORDER BY clip",
+                    len(matrix),
+                )
+            )
+            return matrix.ended_by(ended_by)
+
+    def recall(self, stream: str, ended_by: float | None = None) -> tuple[list[Caption], np.ndarray]:
+        """`captions` and `embeddings` of one moment, row by row the same, whatever is appended meanwhile."""
+        with self._lock:
+            embeddings = self.embeddings(stream, ended_by)
+            # Captions are only ever added behind the ones there are.
+            return self.captions(stream, ended_by)[: len(embeddings)], embeddings
+
+    def visual_slots(self, stream: str) -> list[bytes]:
+        """The visual slots kept, oldest first."""
+        return [
+            tokens
+            for (tokens,) in self._of_stream(
+                stream, "SELECT tokens FROM visual_slots WHERE stream_id = ? ORDER BY clip"
+            )
+        ]
+
+    def scores(self, stream: str, index: int) -> np.ndarray | None:
+        """The scores `[n]` float32 of clip `index`; None if there are none."""
+        rows = self._of_stream(stream, "SELECT vector FROM scores WHERE stream_id = ? AND clip = ?", index)
+        return np.frombuffer(rows[0][0], "<f4").astype(np.float32) if rows else None
+
+    def _check_next(self, connection: sqlite3.Connection, caption: Caption, embedder_id: str, dim: int) -> int:
+        """The id of the caption's stream, whose embedder is now `embedder_id`."""
+        row = connection.execute(
+            "SELECT id, embedder_id, dim FROM streams WHERE name = ?", (caption.stream,)
+        ).fetchone()
+        if row is None:
+            names = [name for (name,) in connection.execute("SELECT name FROM streams ORDER BY id")]
+            raise _unknown(caption.stream, names)
+        stream_id, known_id, known_dim = row
+        if known_id is None:
+            connection.execute(
+                "UPDATE streams SET embedder_id = ?, dim = ? WHERE id = ?", (embedder_id, dim, stream_id)
+            )
+        elif (known_id, known_dim) != (embedder_id, dim):
+            raise InputError(
+                f"stream '{caption.stream}' holds embeddings of {known_id} ({known_dim} numbers), not of {embedder_id} "
+                f"({dim}); use the same model and embedder, or start another stream"
+            )
+        expected = connection.execute(
+            "SELECT coalesce(max(clip), -1) + 1 FROM captions WHERE stream_id = ?", (stream_id,)
+        ).fetchone()[0]
+        if caption.index != expected:
+            raise InputError(
+                f"stream '{caption.stream}' expects clip {expected}, not clip {caption.index}; resume it from there"
+            )
+        return stream_id
+
+    def _of_stream(self, stream: str, query: str, *values: Any) -> list[tuple]:
+        """The rows of `query`, whose first placeholder is the stream's id."""
+        with self._lock:
+            found = self._rows("SELECT id FROM streams WHERE name = ?", stream)
+            if not found:
+                raise _unknown(stream, [name for (name,) in self._rows("SELECT name FROM streams ORDER BY id")])
+            return self._rows(query, found[0][0], *values)
+
+    def _rows(self, query: str, *values: Any) -> list[tuple]:
+        with self._lock, input_errors(self._name):
+            self._connect_if_there()
+            return [] if self._connection is None else self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or, after any error, nothing."""
+        with self._lock, input_errors(self._name):
+            self._connect_if_there()
+            if self._connection is None:
+                self._connection = connect(self._path)
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _connect_if_there(self) -> None:
+        """Connect once the file is there: it may be created by another process after this store was opened."""
+        if self._closed:
+            raise ValueError("the caption store is closed; open it again")
+        if self._connection is None and self._path is not None and _has_content(self._path):
+            check_file(self._path)
+            self._connection = connect(self._path)
+
+    @property
+    def _name(self) -> str:
+        return ":memory:" if self._path is None else str(self._path)
+
+
+def _has_content(path: Path) -> bool:
+    """An empty file counts as none: a process was killed before its first transaction."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def _packed(values: Any, dtype: str) -> bytes:
+    return np.asarray(values, dtype).tobytes()
+
+
+def _unknown(stream: str, known: list[str]) -> InputError:
+    have = f"it has {', '.join(known)}" if known else "it has none yet"
+    return InputError(f"the memory has no stream '{stream}' ({have}); name one of these, or caption a video first")
