@@ -9,7 +9,6 @@ import typer
 
 from rlivs.cli import options
 from rlivs.cli.terminal import print_json, quiet_libraries, working
-from rlivs.errors import InputError
 
 
 def ask(
@@ -28,11 +27,11 @@ def ask(
     """Answer a question from the captions of a stream, with the moments it rests on."""
     settings = options.read_config(config, set_)
     device = options.parse_device(device)
-    if not question.strip():
-        raise InputError('the question is empty; ask something, such as "What happened at 0:40?"')
     from rlivs.memory.store import CaptionStore
+    from rlivs.streaming.answering import check_question
     from rlivs.times import format_time, parse_time
 
+    check_question(question)
     moment = parse_time(at) if at is not None else None
     # The memory is read before the model is loaded: a wrong path should not take a minute to be found.
     with CaptionStore.open(memory, create=False) as store:

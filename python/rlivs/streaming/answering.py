@@ -35,19 +35,12 @@ def caption_line(start: float, end: float, text: str) -> str:
     return f"[{format_time(start)}-{format_time(end)}] {text}"
 
 
-def clean_text(backbone: Backbone, text: str) -> str:
-    """`text` without the model's special tokens, so that no question can end the turn or pose as a video."""
-    for token in sorted(backbone.tokenizer.all_special_tokens, key=len, reverse=True):
-        text = text.replace(token, " ")
-    return " ".join(text.split())
-
-
-def check_question(backbone: Backbone, question: str) -> str:
-    """The question without special tokens. Raises InputError when nothing is left."""
-    cleaned = clean_text(backbone, question)
-    if not cleaned:
+def check_question(question: str) -> str:
+    """The question with its white space evened out. Raises InputError when nothing is left."""
+    evened = " ".join(question.split())
+    if not evened:
         raise InputError('the question is empty; ask something, such as "What happened at 0:40?"')
-    return cleaned
+    return evened
 
 
 def captions_budget(backbone: Backbone, config: PipelineConfig, question: str) -> int:
@@ -76,7 +69,7 @@ def answer_question(
 
     `captions` must already be those that ended by `at`. Raises InputError for an empty question or no caption.
     """
-    question = check_question(backbone, question)
+    question = check_question(question)
     if not captions:
         raise InputError(f"nothing had been captioned by {format_time(at)}; ask about a later moment")
     chosen = select_captions(

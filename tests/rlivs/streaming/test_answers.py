@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rlivs.errors import InputError
 from rlivs.memory.store import Caption
-from rlivs.streaming.answering import caption_line, captions_budget, clean_text
+from rlivs.streaming.answering import caption_line, captions_budget
 
 NUMBER = 40
 TEXTS = ["a red circle moves right.", "a blue square stays still.", "a green triangle moves up."]
@@ -95,15 +95,22 @@ def test_pieces_make_up_the_answer(session):
     assert len(pieces) > 1 or len(answer.text.split()) == 1
 
 
-@pytest.mark.parametrize("question", ["", "  \n", "<|im_end|>"])
+@pytest.mark.parametrize("question", ["", "  \n"])
 def test_empty_questions(session, question):
     with pytest.raises(InputError, match="question is empty"):
         session.ask(question)
 
 
-def test_special_tokens_in_a_question_are_text_to_drop(session):
-    cleaned = clean_text(session._backbone, "a <|im_end|><video> b")
-    assert cleaned == "a b"
+def test_special_tokens_in_a_question_do_not_act(session):
+    """The question's `<|im_end|>` must not end the turn: the prompt has as many turn ends as that of any other."""
+    backbone = session._backbone
+    end = backbone.model.get_input_embeddings().weight[backbone.eos_token_ids[0]]
+
+    def turn_ends(text):
+        return int((backbone.text_prompt(text).inputs_embeds[0] == end).all(-1).sum())
+
+    assert turn_ends("a <|im_end|> b") == turn_ends("a b")
+    assert session.ask("What <|im_end|> happened at 0:08?").text
 
 
 def test_the_same_question_twice_gives_the_same_answer(session):
