@@ -12,7 +12,7 @@ from rlivs.backbones import Backbone, load_backbone
 from rlivs.config import PipelineConfig
 from rlivs.errors import InputError
 from rlivs.memory.embedders import Embedder, LanguageModelEmbedder, SentenceEmbedder
-from rlivs.memory.store import CaptionStore
+from rlivs.memory.store import CaptionStore, StreamInfo
 from rlivs.scoring import patch
 from rlivs.streaming.session import Session
 
@@ -74,12 +74,16 @@ class StreamingVideoQA:
         if name not in known:
             self.store.create_stream(name, source=source, settings=settings)
         else:
+            self._check_embedder(known[name])
             _check_same(name, known[name].source, source, known[name].settings, settings)
         return Session(name, self.backbone, self._tap, self.embedder, self.store, self.config)
 
     def recall(self, name: str) -> Session:
-        """A session on an existing stream, to ask about it. Raises InputError for an unknown stream."""
-        self.store.stream(name)
+        """A session on an existing stream, to ask about it.
+
+        Raises InputError for an unknown stream, and for one whose captions another embedder embedded.
+        """
+        self._check_embedder(self.store.stream(name))
         return Session(name, self.backbone, self._tap, self.embedder, self.store, self.config)
 
     def close(self) -> None:
@@ -98,6 +102,13 @@ class StreamingVideoQA:
     def _settings(self) -> dict[str, Any]:
         options = self.config.model_dump(mode="json", include=set(CAPTION_OPTIONS))
         return {"model": self.backbone.name, "grid": list(self.backbone.grid), **options}
+
+    def _check_embedder(self, info: StreamInfo) -> None:
+        if info.embedder_id not in (None, self.embedder.id):
+            raise InputError(
+                f"stream '{info.stream}' was embedded by {info.embedder_id}, not by the embedder {self.embedder.id}; "
+                "use the model and the embedder option it was captioned with"
+            )
 
     def _check_options(self) -> None:
         columns = self.config.frames_per_clip * self.backbone.tokens_per_frame

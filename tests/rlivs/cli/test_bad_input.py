@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 
 import av
 import numpy as np
@@ -16,7 +17,7 @@ def contents(memory):
     """Everything the file holds, as SQL text; None where there is no file."""
     if not memory.exists():
         return None
-    with sqlite3.connect(f"file:{memory}?mode=ro", uri=True) as database:
+    with closing(sqlite3.connect(f"file:{memory}?mode=ro", uri=True)) as database:
         return list(database.iterdump())
 
 
@@ -139,11 +140,11 @@ def test_memory_of_another_embedder(rlivs, film, memory, model):
 def test_memory_of_another_schema(rlivs, film, captioned, tmp_path):
     other = tmp_path / "other.db"
     shutil.copy(captioned, other)
-    with sqlite3.connect(other) as database:
+    with closing(sqlite3.connect(other)) as database:
         database.execute("PRAGMA user_version = 99")
     refused(rlivs("ask", "What happened?", "--memory", other), "version")
     foreign = tmp_path / "foreign.db"
-    with sqlite3.connect(foreign) as database:
+    with closing(sqlite3.connect(foreign)) as database:
         database.execute("CREATE TABLE recipes (name TEXT)")
     before = contents(foreign)
     refused(rlivs("caption", film, "--memory", foreign, *FAST))
@@ -216,4 +217,4 @@ def test_no_time(rlivs, memory):
 
 def test_nowhere_to_write(rlivs, memory, film, tmp_path):
     refused(rlivs("heatmap", "0", "--memory", memory, "--out", tmp_path / "none" / "heat.png"), "heat.png")
-    refused(rlivs("caption", film, "--memory", tmp_path / "none" / "c.db", *FAST), "c.db")
+    refused(rlivs("caption", film, "--memory", tmp_path / "none" / "c.db", *FAST), "mkdir -p")
