@@ -77,7 +77,9 @@ def main() -> None:
     for provider in PROVIDERS:
         command = [sys.executable, __file__, "--provider", provider]
         environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
-        peaks[provider] = float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+        peaks[provider] = float(
+            subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+        )
         extra = peaks[provider] - peaks["sdpa"]
         print(f"{provider:>6}: peak {peaks[provider]:8.1f} MiB, {extra:+9.1f} MiB against plain sdpa", flush=True)
     import torch
@@ -86,7 +88,9 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with arguments.out.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["provider", "peak_mib", "extra_mib", "columns", "heads", "layers", "device", "torch", "transformers"])
+        writer.writerow(
+            ["provider", "peak_mib", "extra_mib", "columns", "heads", "layers", "device", "torch", "transformers"]
+        )
         for provider, peak in peaks.items():
             row = [provider, f"{peak:.1f}", f"{peak - peaks['sdpa']:.1f}", COLUMNS, "28/4", LAYERS, platform.machine()]
             writer.writerow([*row, torch.__version__, transformers.__version__])
