@@ -68,23 +68,23 @@ def _by_marginal_relevance(query: np.ndarray, embeddings: np.ndarray, lambda_: f
     ranked = np.argsort(-relevance, kind="stable")
     candidates = np.sort(ranked[:CANDIDATES])  # ascending, so that argmax takes the lower index of equals
     # float64: the order must not be decided by rounding.
-    rows = embeddings[candidates].astype(np.float64)
-    score = gain = lambda_ * _products(rows, query.astype(np.float64))
-    kinds, distinct = _distinct(rows)
-    likeness = distinct @ distinct.T
+    kinds, distinct = _distinct(np.concatenate([embeddings[candidates], query[None]]).astype(np.float64))
+    products = distinct @ distinct.T
+    kinds, query_kind = kinds[:-1], kinds[-1]
+    score = gain = lambda_ * products[query_kind, kinds]
     nearest = np.full(len(candidates), -np.inf)
     for _ in range(len(candidates)):
         best = int(np.argmax(score))
         yield int(candidates[best])
         gain[best] = -np.inf
-        np.maximum(nearest, likeness[kinds[best], kinds], out=nearest)
+        np.maximum(nearest, products[kinds[best], kinds], out=nearest)
         score = gain - (1 - lambda_) * nearest
     yield from (int(index) for index in ranked[CANDIDATES:])
 
 
-# A caption that comes twice has two equal rows. Their products must be equal to the last bit, for the lower index to
-# come first: BLAS, which adds up in another order at a matrix's edge, is given each row once, and einsum takes every
-# row in the same order.
+# Equal rows (a caption that comes twice, a question in a caption's words) must have equal products to the last bit, or
+# ties are not seen as ties. BLAS adds up in another order at a matrix's edge, so it is given each row once; einsum
+# takes every row in the same order.
 
 
 def _products(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:

@@ -128,8 +128,9 @@ def connect(path: Path | None) -> sqlite3.Connection:
     WAL, synchronous=FULL: other processes read while one writes, and what was committed survives a crash.
     Raises InputError if there is something else at `path`.
     """
-    name = ":memory:" if path is None else str(path)
-    with input_errors(name):
+    # Absolute, because SQLite may take a name such as "file:x.db" for an address.
+    name = ":memory:" if path is None else str(path.absolute())
+    with input_errors(name if path is None else path):
         # Transactions are begun and ended by hand; the store's lock keeps threads apart.
         connection = sqlite3.connect(name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
