@@ -1,0 +1,1 @@
+"""Training of the tiny LLaVA-OneVision checkpoint, from scratch, on a CPU."""

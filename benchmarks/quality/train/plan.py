@@ -1,0 +1,59 @@
+"""What is trained when: the curriculum, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .captioning import CaptionMix
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps of joint training on one mix of captions and questions."""
+
+    steps: int
+    mix: CaptionMix
+    rows: int  # clips a batch
+    lines: tuple[int, int]  # captions in a list, at first and at the end of the stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole training; sizes are steps, batches and learning rates."""
+
+    seed: int = 0
+    tower_steps: int = 500
+    tower_frames: int = 128
+    tower_rate: float = 1.5e-3
+    pool_clips: int = 12000
+    held_clips: int = 400
+    rate: float = 1.2e-3
+    text_tokens: int = 4500  # tokens in a batch of questions
+    asked: int = 10  # questions to a list
+    stages: tuple[Stage, ...] = (
+        Stage(100, CaptionMix((1,), (4,), probe=1.0), 40, (1, 3)),
+        Stage(400, CaptionMix((1, 2), (4, 6, 8), memory=0.2, probe=1.0), 40, (3, 8)),
+        Stage(600, CaptionMix((1, 2), (4, 8, 12, 16), 0.1, 0.35, 0.3), 28, (8, 20)),
+        Stage(700, CaptionMix((1, 2), (8, 16, 16), 0.12, 0.5, 0.0), 24, (20, 30)),
+    )
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def at(self, step: int) -> tuple[Stage, int]:
+        """The stage of a step, and the most lines a list has there."""
+        for stage in self.stages:
+            if step < stage.steps:
+                first, last = stage.lines
+                return stage, first + (last - first) * step // max(1, stage.steps - 1)
+            step -= stage.steps
+        return self.stages[-1], self.stages[-1].lines[1]
+
+
+def micro(plan: Plan) -> Plan:
+    """The same plan, small enough for a test."""
+    stages = tuple(replace(stage, steps=2, rows=2, lines=(1, 2)) for stage in plan.stages[:2])
+    return replace(
+        plan, tower_steps=2, tower_frames=4, pool_clips=40, held_clips=20, text_tokens=200, asked=2, stages=stages
+    )

@@ -1,0 +1,1 @@
+"""Coloured shapes that move: their captions, their pictures and the questions about them."""

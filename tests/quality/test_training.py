@@ -1,0 +1,80 @@
+"""An interrupted training ends where an uninterrupted one does, bit by bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.quality.train import answering
+from benchmarks.quality.train.attention import use_plain_grouped
+from benchmarks.quality.train.model import Shape, build
+from benchmarks.quality.train.plan import Plan
+from benchmarks.quality.world import tokens
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = Shape(64, 64, 1, 64, 64, 2, 2, 1, 32)
+
+
+def _run(directory: Path, *options: str) -> None:
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'python'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "benchmarks.quality.train.run", "--run", str(directory)]
+    done = subprocess.run(
+        [*command, "--micro", "--threads", "1", *options],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_resuming_changes_nothing(tmp_path):
+    _run(tmp_path / "whole")
+    _run(tmp_path / "parts", "--stop", "2")
+    assert torch.load(tmp_path / "parts" / "state.pt")["step"] == 2
+    _run(tmp_path / "parts", "--resume")
+    whole, parts = (torch.load(tmp_path / name / "state.pt") for name in ("whole", "parts"))
+    assert whole["step"] == parts["step"] == 4
+    for name, value in whole["model"].items():
+        assert torch.equal(value, parts["model"][name]), name
+    assert (tmp_path / "parts" / "checkpoint" / "model.safetensors").exists()
+
+
+def test_questions_that_share_a_list_do_not_see_each_other():
+    """Packed questions give the loss that each gives alone."""
+    import numpy as np
+
+    tokenizer = tokens.build()
+    model = build(SMALL).eval()
+    use_plain_grouped(model)
+    batch = answering.draw(tokenizer, np.random.default_rng(4), 2, lines=(3, 3), asked=3)
+    with torch.no_grad():
+        embeds = model.get_input_embeddings()(batch.ids)
+        bias = torch.zeros(batch.mask.shape).masked_fill_(~batch.mask, -1e9)
+        packed = model.model.language_model(
+            inputs_embeds=embeds, attention_mask=bias, position_ids=batch.positions, use_cache=False
+        ).last_hidden_state
+        for row in range(2):
+            base = int((batch.positions[row] == torch.arange(batch.ids.shape[1])).cumprod(0).sum())
+            for number in range(3):
+                at = torch.nonzero(batch.owner[row] == number)[:, 0]
+                visible = batch.mask[row, 0, at[-1]]
+                alone = model.model.language_model(
+                    inputs_embeds=embeds[row, visible][None], use_cache=False
+                ).last_hidden_state[0, -len(at) :]
+                assert base > 0
+                torch.testing.assert_close(packed[row, at], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [0, 99, 100, 499, 1799])
+def test_the_curriculum_never_shrinks(step):
+    plan = Plan()
+    _, now = plan.at(step)
+    _, later = plan.at(step + 1)
+    assert 1 <= now <= later <= 30
