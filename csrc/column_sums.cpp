@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "column_sums_kernels.h"
+#include "rlivs/constants.cuh"
 #include "splits.h"
 
 namespace rlivs {
@@ -81,9 +82,10 @@ void launch_column_sums(const ColumnSumsShape& shape, const ColumnSumsPlan& plan
   p.grouped = packing_of(shape, false);
   p.packing = packing_of(shape, shape.per_head);
   p.logit.factor = arguments.scale * kLog2E;
-  p.logit.softcap = arguments.softcap;
-  p.logit.scale = arguments.scale;
-  p.logit.transformed = arguments.softcap > 0.f || !(arguments.scale > 0.f);
+  p.logit.softcap = arguments.softcap > 0.f;
+  p.logit.inner = p.logit.softcap ? arguments.scale / arguments.softcap : 0.f;
+  p.logit.outer = arguments.softcap * kLog2E;
+  p.logit.transformed = p.logit.softcap || !(arguments.scale > 0.f);
   p.num_layers = shape.layers;
   p.batch = shape.batch;
   p.num_heads = shape.num_heads;

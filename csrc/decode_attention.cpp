@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "decode_attention_kernels.h"
+#include "rlivs/constants.cuh"
 #include "splits.h"
 
 namespace rlivs {

@@ -236,7 +236,7 @@ void count_bank_conflicts(void* const* addresses) {
   }
 }
 
-void copy_async(uint32_t to, const void* from, bool valid) {
+void copy_async(uint32_t to, const void* from) {
   if (to % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) fail("copies 16 bytes that are not aligned");
   each_word(shared_.data() + to, 16, [](Word& word) {
     begin_write(word);
@@ -244,7 +244,7 @@ void copy_async(uint32_t to, const void* from, bool valid) {
   });
   Thread& own = threads_[thread_index_.x];
   Copy copy{to, {}, random_() % 2 == 0, own.open_group};
-  if (valid) std::memcpy(copy.data, from, 16);
+  std::memcpy(copy.data, from, 16);
   if (copy.landed) std::memcpy(shared_.data() + to, copy.data, 16);
   own.copies.push_back(copy);
 }
@@ -306,6 +306,7 @@ uint16_t from_float(float value, Half) {
   if (value != value) return 0x7fff;
   const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
   const float size = std::fabs(value);
+  if (size == 0.f) return sign;
   if (size >= 65520.f) return sign | 0x7c00;
   int exponent;
   std::frexp(size, &exponent);                    // size = f * 2^exponent, 0.5 <= f < 1

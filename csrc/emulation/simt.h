@@ -13,22 +13,15 @@
 #include <cstring>
 
 #include "rlivs/elements.cuh"
+#include "rlivs/qualifiers.cuh"
+#include "vector_types.h"
 
-#define RLIVS_DEVICE inline
 #define RLIVS_KERNEL(threads, min_blocks) static void
-#define RLIVS_HOST_DEVICE
 #define RLIVS_PARAMETER const
 
 struct Index3 {
   unsigned x;
 };
-struct float2 {
-  float x, y;
-};
-struct alignas(16) float4 {
-  float x, y, z, w;
-};
-inline float2 make_float2(float x, float y) { return {x, y}; }
 
 namespace simt {
 
@@ -46,7 +39,7 @@ void record_read(const void* address, int bytes);
 void record_write(const void* address, int bytes);
 void count_bank_conflicts(void* const* addresses);
 
-void copy_async(uint32_t to, const void* from, bool valid);
+void copy_async(uint32_t to, const void* from);
 void copy_async_commit();
 void copy_async_wait(int pending);
 
@@ -88,7 +81,6 @@ inline void store_shared(T* pointer, T value) {
   *pointer = value;
 }
 
-inline uint32_t multiply_high(uint32_t a, uint32_t b) { return static_cast<uint32_t>((uint64_t{a} * b) >> 32); }
 inline float exp2_fast(float x) { return std::exp2(x); }
 inline float log2_exact(float x) { return std::log2(x); }
 inline float tanh_exact(float x) { return std::tanh(x); }
@@ -127,7 +119,7 @@ inline bool sync_block_any(bool value) {
 
 inline bool sync_block_all(bool value) { return !sync_block_any(!value); }
 
-inline void copy_async_16(SharedAddress to, const void* from, bool valid) { simt::copy_async(to, from, valid); }
+inline void copy_async_16(SharedAddress to, const void* from) { simt::copy_async(to, from); }
 inline void copy_async_commit() { simt::copy_async_commit(); }
 template <int pending>
 inline void copy_async_wait() {

@@ -6,10 +6,9 @@
 #include <cstdint>
 
 #include "rlivs/elements.cuh"
+#include "rlivs/qualifiers.cuh"
 
-#define RLIVS_DEVICE __device__ __forceinline__
 #define RLIVS_KERNEL(threads, min_blocks) static __global__ void __launch_bounds__(threads, min_blocks)
-#define RLIVS_HOST_DEVICE __host__ __device__
 #define RLIVS_PARAMETER const __grid_constant__
 
 namespace rlivs {
@@ -35,8 +34,6 @@ RLIVS_DEVICE void store_shared(T* pointer, T value) {
   *pointer = value;
 }
 
-RLIVS_DEVICE uint32_t multiply_high(uint32_t a, uint32_t b) { return __umulhi(a, b); }
-
 RLIVS_DEVICE float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -61,10 +58,9 @@ RLIVS_DEVICE void sync_block() { __syncthreads(); }
 RLIVS_DEVICE bool sync_block_any(bool value) { return __syncthreads_or(value); }
 RLIVS_DEVICE bool sync_block_all(bool value) { return __syncthreads_and(value); }
 
-// 16 bytes from global to shared memory, past the L1 cache; zeros, and nothing read, where not `valid`.
-RLIVS_DEVICE void copy_async_16(SharedAddress to, const void* from, bool valid) {
-  const int bytes = valid ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+// 16 bytes from global to shared memory, past the L1 cache.
+RLIVS_DEVICE void copy_async_16(SharedAddress to, const void* from) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
 
 RLIVS_DEVICE void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "rlivs/platform.cuh"
+#include "rlivs/qualifiers.cuh"
 
 namespace rlivs {
 
@@ -18,11 +18,12 @@ class FastDivider {
     multiplier_ = static_cast<uint32_t>(power * ((uint64_t{1} << shift_) - divisor) / divisor + 1);
   }
 
-  RLIVS_DEVICE int divide(int n) const {
-    return static_cast<int>((multiply_high(static_cast<uint32_t>(n), multiplier_) + static_cast<uint32_t>(n)) >> shift_);
+  RLIVS_HOST_DEVICE uint32_t divide(uint32_t n) const {
+    return (static_cast<uint32_t>(uint64_t{n} * multiplier_ >> 32) + n) >> shift_;
   }
+  RLIVS_HOST_DEVICE int divide(int n) const { return static_cast<int>(divide(static_cast<uint32_t>(n))); }
 
-  RLIVS_DEVICE int divisor() const { return divisor_; }
+  RLIVS_HOST_DEVICE int divisor() const { return divisor_; }
 
  private:
   int divisor_ = 1;

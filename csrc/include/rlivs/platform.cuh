@@ -4,6 +4,9 @@
 
 #include <cstdint>
 
+#include "rlivs/constants.cuh"
+#include "rlivs/qualifiers.cuh"
+
 #ifdef RLIVS_EMULATION
 #include "simt.h"
 #else
@@ -11,13 +14,6 @@
 #endif
 
 namespace rlivs {
-
-constexpr int kWarp = 32;
-constexpr float kLog2E = 1.4426950408889634f;
-constexpr float kLn2 = 0.6931471805599453f;
-
-// Stands for "no logit yet" in a running maximum: finite, so that differences with it never give NaN.
-constexpr float kNoMaximum = -1e30f;
 
 RLIVS_DEVICE int lane_index() { return threadIdx.x % kWarp; }
 RLIVS_DEVICE int warp_index() { return threadIdx.x / kWarp; }

@@ -59,25 +59,25 @@ column_parts_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
   for (int i = 0; i < Tiles::kRows; ++i) total[i] = 0.f;
 
   Tiles tile_product(p.head_dim);
-  tile_product.copy_resident(memory, key_rows<Element>(layer, batch, matrix_head / p.packing.kv_divisor, key0, 0,
-                                                       minimum(key_end, p.num_keys)));
+  tile_product.copy_resident(
+      memory, rows_from(key_rows<Element>(layer, batch, matrix_head / p.packing.kv_divisor, 0, p.num_keys), key0));
   copy_async_commit();
   copy_async_wait<0>();
   sync_block();
   tile_product.keep_resident(memory);
   sync_block();  // the stages may overlay the resident rows
 
+  const QueryRows queries = query_rows<Element>(layer, p.packing, batch, matrix_head);
   const auto copy_tile = [&](int tile) {
     if (tile < tile_end) {
       const int slot = tile - tile_begin;
-      tile_product.copy_streamed(tile_product.stage(memory, slot),
-                                 query_rows<Element>(layer, p.packing, batch, matrix_head, tile * Tiles::kStream));
+      tile_product.copy_streamed(tile_product.stage(memory, slot), rows_from(queries, tile * Tiles::kStream));
       constexpr int kBytes = record_bytes<Tiles>();
       if (threadIdx.x < kBytes / 16) {
         const unsigned char* record =
             reinterpret_cast<const unsigned char*>(p.lse_records) + (matrix * tiles + tile) * kBytes;
         copy_async_16(shared_address(records + slot % Tiles::kStages * kBytes) + threadIdx.x * 16,
-                      record + threadIdx.x * 16, true);
+                      record + threadIdx.x * 16);
       }
     }
     copy_async_commit();
@@ -100,15 +100,12 @@ column_parts_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
     if (counting == kNoRowCounts || key0 >= visible.end(t_last) || key_end <= visible.begin(t_first)) continue;
     const bool unchecked = counting == kAllRowsCount && key0 >= visible.begin(t_last) &&
                            key_end <= visible.end(t_first) && p.reduction != Reduction::kMax;
-#pragma unroll
+#pragma unroll 1
     for (int chunk = 0; chunk < Tiles::kStream / Tiles::kChunk; ++chunk) {
       float acc[Tiles::kRows][Tiles::kColumns], lse[Tiles::kColumns];
       tile_product.multiply(acc, stage, chunk);
       const float factor = transform_logits(acc, p.logit);
-#pragma unroll
-      for (int j = 0; j < Tiles::kColumns; ++j) {
-        lse[j] = load_shared(record + chunk * Tiles::kChunk + Tiles::column(j));
-      }
+      Tiles::load_columns(lse, record + chunk * Tiles::kChunk);
       if (unchecked) {
 #pragma unroll
         for (int i = 0; i < Tiles::kRows; ++i) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "rlivs/column_sums/params.cuh"
+#include "rlivs/platform.cuh"
 
 namespace rlivs {
 

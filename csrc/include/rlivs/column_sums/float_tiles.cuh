@@ -28,6 +28,11 @@ struct FloatTiles {
   RLIVS_DEVICE static int row(int i) { return static_cast<int>(threadIdx.x) / 16 + i * 16; }
   RLIVS_DEVICE static int column(int j) { return static_cast<int>(threadIdx.x) % 16 + j * 16; }
 
+  RLIVS_DEVICE static void load_columns(float (&values)[kColumns], const float* rows) {
+#pragma unroll
+    for (int j = 0; j < kColumns; ++j) values[j] = load_shared(rows + column(j));
+  }
+
   RLIVS_DEVICE unsigned char* stage(unsigned char* memory, int index) const {
     return memory + (kResident + (index % kStages) * kStream) * pitch_ * static_cast<int>(sizeof(float));
   }
@@ -83,9 +88,7 @@ struct FloatTiles {
     const int parts = head_dim_ / 4;
     for (int index = threadIdx.x; index < count * parts; index += kThreads) {
       const int row = index / parts, part = index % parts;
-      const unsigned char* from = source(row);
-      copy_async_16(base + row * pitch_ * 4 + part * 16, from == nullptr ? source.any() : from + part * 16,
-                    from != nullptr);
+      copy_async_16(base + row * pitch_ * 4 + part * 16, source(row) + part * 16);
     }
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "rlivs/column_sums/params.cuh"
+#include "rlivs/platform.cuh"
 
 namespace rlivs {
 
@@ -13,9 +14,7 @@ RLIVS_DEVICE float transform_logits(float (&acc)[kRows][kColumns], const LogitSc
   for (int i = 0; i < kRows; ++i) {
 #pragma unroll
     for (int j = 0; j < kColumns; ++j) {
-      float x = acc[i][j] * logit.scale;
-      if (logit.softcap > 0.f) x = logit.softcap * tanh_exact(x / logit.softcap);
-      acc[i][j] = x * kLog2E;
+      acc[i][j] = logit.softcap ? logit.outer * tanh_exact(logit.inner * acc[i][j]) : logit.factor * acc[i][j];
     }
   }
   return 1.f;

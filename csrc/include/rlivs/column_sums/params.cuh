@@ -1,13 +1,15 @@
 // What one launch of the column-sum kernels reads. Passed by value; plain data on the host and on the device.
 #pragma once
 
+#include <vector_types.h>
+
 #include <cstdint>
 
 #include "rlivs/fast_divider.cuh"
 
 namespace rlivs {
 
-// In elements; the innermost stride is 1.
+// In elements; the innermost stride is 1, the others are multiples of 16 bytes.
 struct Strides {
   int64_t batch;
   int32_t head;
@@ -28,10 +30,11 @@ constexpr int kMaxLayersPerLaunch = 32;
 
 // Softmax needs exp(x) = 2^(x log2 e): logits are kept in units of log 2.
 struct LogitScale {
-  float factor;       // logit (log 2) = factor * product, if not `transformed`
-  float softcap;      // 0: none
-  float scale;        // as given, for `transformed`
-  bool transformed;   // a softcap, or a negative scale that a maximum over products would not survive
+  float factor;      // logit (log 2) = factor * product
+  float inner;       // ... with a softcap: outer * tanh(inner * product)
+  float outer;
+  bool softcap;
+  bool transformed;  // a softcap, or a scale <= 0 that a maximum over products would not survive
 };
 
 enum class Reduction : int { kSum = 0, kMean = 1, kMax = 2 };

@@ -70,18 +70,18 @@ row_lse_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
   if (tile_begin < tile_end) {
     using Element = typename Tiles::Element;
     Tiles tile_product(p.head_dim);
-    tile_product.copy_resident(memory, query_rows<Element>(layer, p.grouped, batch, kv_head, row0));
+    tile_product.copy_resident(memory, rows_from(query_rows<Element>(layer, p.grouped, batch, kv_head), row0));
     copy_async_commit();
     copy_async_wait<0>();
     sync_block();
     tile_product.keep_resident(memory);
     sync_block();  // the stages may overlay the resident rows
 
+    const KeyRows keys = key_rows<Element>(layer, batch, kv_head, begin, end);
     const auto copy_tile = [&](int tile) {
       if (tile < tile_end) {
-        tile_product.copy_streamed(
-            tile_product.stage(memory, tile - tile_begin),
-            key_rows<Element>(layer, batch, kv_head, begin + tile * Tiles::kStream, begin, end));
+        tile_product.copy_streamed(tile_product.stage(memory, tile - tile_begin),
+                                   rows_from(keys, begin + tile * Tiles::kStream));
       }
       copy_async_commit();
     };
@@ -95,7 +95,7 @@ row_lse_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
       const unsigned char* stage = tile_product.stage(memory, tile - tile_begin);
       const int key0 = begin + tile * Tiles::kStream;
       const bool all_visible = key0 >= visible.begin(t_last) && key0 + Tiles::kStream <= visible.end(t_first);
-#pragma unroll
+#pragma unroll 1
       for (int chunk = 0; chunk < Tiles::kStream / Tiles::kChunk; ++chunk) {
         float acc[Tiles::kRows][Tiles::kColumns];
         tile_product.multiply(acc, stage, chunk);

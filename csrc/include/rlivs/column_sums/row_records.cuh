@@ -6,6 +6,7 @@
 #pragma once
 
 #include "rlivs/column_sums/params.cuh"
+#include "rlivs/platform.cuh"
 
 namespace rlivs {
 

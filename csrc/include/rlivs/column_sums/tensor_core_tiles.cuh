@@ -38,11 +38,21 @@ struct TensorCoreTiles {
   RLIVS_DEVICE static int row(int i) { return warp_index() * 32 + (i / 2) * 16 + (i % 2) * 8 + lane_index() / 4; }
   RLIVS_DEVICE static int column(int j) { return (j / 2) * 8 + (lane_index() % 4) * 2 + j % 2; }
 
+  // One value a streamed row, for each accumulator column.
+  RLIVS_DEVICE static void load_columns(float (&values)[kColumns], const float* rows) {
+#pragma unroll
+    for (int j = 0; j < kColumns; j += 2) {
+      const float2 two = load_shared(reinterpret_cast<const float2*>(rows + column(j)));
+      values[j] = two.x;
+      values[j + 1] = two.y;
+    }
+  }
+
   RLIVS_DEVICE unsigned char* stage(unsigned char* memory, int index) const {
     return memory + (index % kStages) * kStream * kRowBytes;
   }
 
-  // `source(row)` is the address of a row, or null: such a row is filled with zeros.
+  // `source(row)` is the address of a row.
   template <class Source>
   RLIVS_DEVICE void copy_resident(unsigned char* memory, const Source& source) const {
     copy_rows<kResident>(memory, source);
@@ -94,13 +104,11 @@ struct TensorCoreTiles {
   template <int kCount, class Source>
   RLIVS_DEVICE static void copy_rows(unsigned char* to, const Source& source) {
     const SharedAddress base = shared_address(to);
-#pragma unroll
+#pragma unroll 4
     for (int i = 0; i < kCount * kParts / kThreads; ++i) {
       const int index = static_cast<int>(threadIdx.x) + i * kThreads;
       const int row = index / kParts, part = index % kParts;
-      const unsigned char* from = source(row);
-      copy_async_16(base + row * kRowBytes + part * 16, from == nullptr ? source.any() : from + part * 16,
-                    from != nullptr);
+      copy_async_16(base + row * kRowBytes + part * 16, source(row) + part * 16);
     }
   }
 

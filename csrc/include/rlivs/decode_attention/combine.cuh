@@ -3,7 +3,7 @@
 // chip at batch 1, and each column is added to by one thread alone, in a fixed order.
 #pragma once
 
-#include "rlivs/decode_attention/params.cuh"
+#include "rlivs/decode_attention/ranges.cuh"
 
 namespace rlivs {
 

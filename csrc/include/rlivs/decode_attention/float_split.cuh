@@ -3,7 +3,7 @@
 // Simple, not fast: fp32 caches are for checking.
 #pragma once
 
-#include "rlivs/decode_attention/params.cuh"
+#include "rlivs/decode_attention/ranges.cuh"
 
 namespace rlivs {
 
@@ -19,13 +19,12 @@ struct FloatSplit {
   }
 };
 
-RLIVS_DEVICE void copy_float_tile(float* to, const float* head, int64_t row_stride, int first, int end, int head_dim) {
+RLIVS_DEVICE void copy_float_tile(float* to, const float* head, int64_t row_stride, int first, int last, int head_dim) {
   const int parts = head_dim / 4;
   for (int index = threadIdx.x; index < FloatSplit::kTile * parts; index += FloatSplit::kThreads) {
     const int row = index / parts, part = index % parts;
-    const bool valid = first + row < end;
     copy_async_16(shared_address(to + row * (head_dim + 4) + part * 4),
-                  valid ? head + (first + row) * row_stride + part * 4 : head, valid);
+                  head + minimum(first + row, last) * row_stride + part * 4);
   }
   copy_async_commit();
   copy_async_wait<0>();
@@ -73,7 +72,7 @@ RLIVS_KERNEL(FloatSplit::kThreads, 1) float_split_kernel(RLIVS_PARAMETER DecodeP
 
   for (int tile = tile_begin; tile < tile_end; ++tile) {
     const int first = keys.begin + tile * kTile;
-    copy_float_tile(cache, key_head, p.key_strides.row, first, keys.end, dims);
+    copy_float_tile(cache, key_head, p.key_strides.row, first, keys.end - 1, dims);
     sync_block();
     {
       const int row = thread % kTile, first_own = thread / kTile * (kHeads / 2), key = first + row;
@@ -100,7 +99,7 @@ RLIVS_KERNEL(FloatSplit::kThreads, 1) float_split_kernel(RLIVS_PARAMETER DecodeP
       }
     }
     sync_block();  // logits are there, keys are done with
-    copy_float_tile(cache, value_head, p.value_strides.row, first, keys.end, dims);
+    copy_float_tile(cache, value_head, p.value_strides.row, first, keys.end - 1, dims);
 #pragma unroll
     for (int g = 0; g < kHeads; ++g) {
       const float* row = weights + g * kTile + lane_index() * 2;

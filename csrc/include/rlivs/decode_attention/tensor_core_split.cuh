@@ -10,7 +10,7 @@
 // and V. Bound: bytes of K and V over memory bandwidth.
 #pragma once
 
-#include "rlivs/decode_attention/params.cuh"
+#include "rlivs/decode_attention/ranges.cuh"
 
 namespace rlivs {
 
@@ -40,17 +40,15 @@ struct TensorCoreSplit {
   }
 };
 
-// Copies the keys (or values) [first, first + 16) of a head, zeros past `end`.
+// Copies the keys (or values) [first, first + 16) of a head; past `last`, the last again: it weighs 0 there.
 template <class Config>
-RLIVS_DEVICE void copy_cache_tile(unsigned char* to, const unsigned char* head, int64_t row_bytes, int first, int end) {
+RLIVS_DEVICE void copy_cache_tile(unsigned char* to, const unsigned char* head, int64_t row_bytes, int first, int last) {
   const SharedAddress base = shared_address(to);
 #pragma unroll
   for (int i = 0; i < Config::kTile * Config::kParts / kWarp; ++i) {
     const int index = lane_index() + i * kWarp;
     const int row = index / Config::kParts, part = index % Config::kParts;
-    const bool valid = first + row < end;
-    copy_async_16(base + row * Config::kRowBytes + part * 16,
-                  valid ? head + (first + row) * row_bytes + part * 16 : head, valid);
+    copy_async_16(base + row * Config::kRowBytes + part * 16, head + minimum(first + row, last) * row_bytes + part * 16);
   }
 }
 
@@ -79,8 +77,8 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
     if (tile < tile_end) {
       unsigned char* stage = stages + slot * Config::kStageBytes;
       const int first = keys.begin + tile * Config::kTile;
-      copy_cache_tile<Config>(stage, key_head, 2 * p.key_strides.row, first, keys.end);
-      copy_cache_tile<Config>(stage + Config::kTileBytes, value_head, 2 * p.value_strides.row, first, keys.end);
+      copy_cache_tile<Config>(stage, key_head, 2 * p.key_strides.row, first, keys.end - 1);
+      copy_cache_tile<Config>(stage + Config::kTileBytes, value_head, 2 * p.value_strides.row, first, keys.end - 1);
     }
     copy_async_commit();
   };
