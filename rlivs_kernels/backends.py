@@ -25,23 +25,28 @@ def load(operation: str, name: str) -> ModuleType | str:
         return f"it cannot be imported: {error}"
 
 
-def limit(operation: str, name: str, query: Tensor, key: Tensor, options: dict) -> str | None:
-    """Why this backend cannot serve this call; None when it can."""
+def limit(operation: str, name: str, queries: list[Tensor], keys: list[Tensor], options: dict) -> str | None:
+    """Why this backend cannot serve this call, for its first layer that it cannot; None when it can."""
     module = load(operation, name)
-    return module if isinstance(module, str) else module.limit(query, key, **options)
+    if isinstance(module, str):
+        return module
+    reasons = (module.limit(query, key, **options) for query, key in zip(queries, keys, strict=True))
+    return next((reason for reason in reasons if reason is not None), None)
 
 
-def pick(operation: str, requested: str, query: Tensor, key: Tensor, options: dict) -> tuple[str, ModuleType]:
+def pick(
+    operation: str, requested: str, queries: list[Tensor], keys: list[Tensor], options: dict
+) -> tuple[str, ModuleType]:
     """Name and module of the backend that serves the call.
 
     Raises ValueError when the backend asked for by name meets a limit, which it names, or is not known.
     """
     if requested == "auto":
-        order = PREFERENCES.get(query.device.type, PREFERENCES["cpu"])[operation]
-        name = next(n for n in order if limit(operation, n, query, key, options) is None)
+        order = PREFERENCES.get(queries[0].device.type, PREFERENCES["cpu"])[operation]
+        name = next(n for n in order if limit(operation, n, queries, keys, options) is None)
     elif requested in NAMES:
         name = requested
-        reason = limit(operation, name, query, key, options)
+        reason = limit(operation, name, queries, keys, options)
         if reason is not None:
             raise ValueError(f"backend {name!r} cannot serve this call: {reason}; use backend='auto'")
     else:

@@ -68,6 +68,6 @@ def _backends(operation: str, device: str) -> dict:
     """For half-precision tensors of head size 128 and 7 query heads a KV head, on this machine's device."""
     query = torch.empty(1, 7, 1, 128, dtype=torch.float16, device=device)
     key = torch.empty(1, 1, 16, 128, dtype=torch.float16, device=device)
-    limits = {name: backends.limit(operation, name, query, key, {}) for name in backends.NAMES}
-    auto, _ = backends.pick(operation, "auto", query, key, {})
+    limits = {name: backends.limit(operation, name, [query], [key], {}) for name in backends.NAMES}
+    auto, _ = backends.pick(operation, "auto", [query], [key], {})
     return {"auto": auto, "limits": {name: reason for name, reason in limits.items() if reason is not None}}

@@ -56,6 +56,8 @@ def attention_column_sums(
     num_keys, device = keys[0].shape[2], queries[0].device
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction {reduction!r} is not known; use one of {', '.join(REDUCTIONS)}")
+    if scale is not None and scale <= 0:
+        raise ValueError(f"scale must be positive, got {scale}; pass None for D ** -0.5")
     if softcap is not None and softcap <= 0:
         raise ValueError(f"softcap must be positive, got {softcap}; pass None for no cap")
     if sliding_window is not None and sliding_window < 1:
@@ -158,7 +160,7 @@ def _dispatch(
         "reduction": reduction,
         "per_head": per_head,
     }
-    name, module = backends.pick("column_sums", backend, queries[0], keys[0], options)
+    name, module = backends.pick("column_sums", backend, queries, keys, options)
     if name == "reference":
         return module.attention_column_sums_reference(
             queries, keys, column_range=(column_start, num_columns), **options

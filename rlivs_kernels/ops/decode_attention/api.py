@@ -56,6 +56,8 @@ def decode_attention(
         raise ValueError("query, key and value must share one dtype of float16, bfloat16, float32, float64; cast them")
     if key.device != query.device or value.device != query.device:
         raise ValueError("query, key and value lie on several devices; move them to one")
+    if scale is not None and scale <= 0:
+        raise ValueError(f"scale must be positive, got {scale}; pass None for D ** -0.5")
     starts = None
     if column_sums is not None:
         starts = _column_starts(column_sums, column_range, query, key.shape[2])
@@ -107,7 +109,8 @@ def _dispatch(
 ) -> tuple[Tensor, Tensor]:
     num_columns = 0 if column_sums is None else column_sums.shape[1]
     options = {"key_lengths": key_lengths, "key_start": key_start, "column_sums": column_sums, "scale": scale}
-    name, module = backends.pick("decode_attention", backend, query, key, options)
+    # A backend must be able to read values as it reads keys.
+    name, module = backends.pick("decode_attention", backend, [query, query], [key, value], options)
     if name == "reference":
         columns = None if column_start is None else (column_start, num_columns)
         out, lse = module.decode_attention_reference(query, key, value, column_range=columns, **options)

@@ -1,0 +1,305 @@
+"""Compiles every kernel ahead of time and reads registers, shared memory and spills.
+
+`python -m rlivs_kernels.ahead_of_time` prints the table and exits with 1 where a kernel spills.
+Needs Triton and, for the CUDA kernels, nvcc; no GPU.
+"""
+
+import argparse
+import importlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlivs_kernels.triton_launch import Chip, observed
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+HEAD_DIMS = (64, 80, 96, 128, 256)
+CHIPS = {80: Chip((8, 0), 108), 90: Chip((9, 0), 132)}
+
+
+@dataclass(frozen=True)
+class KernelResources:
+    """What one compiled kernel takes of a multiprocessor."""
+
+    name: str
+    arch: int
+    registers: int
+    shared_bytes: int
+    spill_bytes: int
+    threads: int
+    occupancy: float  # resident warps / most warps of a multiprocessor
+    matrix_instruction: str = ""  # HGMMA, HMMA or none
+
+
+@dataclass(frozen=True)
+class Multiprocessor:
+    """Limits that decide occupancy (CUDA C++ Programming Guide, compute capabilities)."""
+
+    registers: int
+    shared_bytes: int
+    warps: int
+    programs: int
+
+
+MULTIPROCESSORS = {80: Multiprocessor(65536, 164 * 1024, 64, 32), 90: Multiprocessor(65536, 228 * 1024, 64, 32)}
+
+
+def occupancy(arch: int, registers: int, shared_bytes: int, threads: int) -> float:
+    """Resident warps over the most a multiprocessor holds; registers are allotted 256 a warp, 1 KB of shared memory
+    is reserved a program."""
+    chip = MULTIPROCESSORS[arch]
+    warps = -(-threads // 32)
+    registers_a_warp = -(-registers * 32 // 256) * 256
+    by_registers = chip.registers // registers_a_warp // warps
+    by_shared = chip.shared_bytes // (shared_bytes + 1024)
+    return min(by_registers, by_shared, chip.warps // warps, chip.programs) * warps / chip.warps
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A Triton kernel with everything its compilation depends on."""
+
+    operation: str
+    kernel: str
+    label: str
+    arch: int
+    signature: tuple[tuple[str, str], ...]
+    constants: tuple[tuple[str, object], ...]
+    aligned: tuple[int, ...]
+    options: tuple[tuple[str, object], ...]
+
+
+def column_sum_calls(dtype: torch.dtype, head_dim: int) -> Iterator[tuple[str, Callable]]:
+    """The calls whose launches are compiled: plain ones and ones with every flag, at the shapes of LLaVA-OneVision."""
+    from rlivs_kernels.ops.column_sums.triton import attention_column_sums_triton
+
+    query = torch.empty(1, 14, 64, head_dim, dtype=dtype)
+    key = torch.empty(1, 600, 2, head_dim, dtype=dtype).transpose(1, 2)
+    one = torch.zeros(1, dtype=torch.int32)
+    plain: dict = {"key_start": None, "row_mask": None, "softcap": None, "sliding_window": None}
+    full = {"key_start": one, "row_mask": torch.ones(1, 64, dtype=torch.bool), "softcap": 50.0, "sliding_window": 99}
+    cases = [("plain", 4, plain, "mean", False), ("full", 1, full, "mean", False)]
+    if head_dim in (64, 128) and dtype != torch.float32:
+        cases += [("per head", 4, plain, "mean", True), ("max", 4, plain, "max", False)]
+        cases += [("padded", 4, {**plain, "key_start": one, "row_mask": full["row_mask"]}, "mean", False)]
+    if head_dim == 256:
+        cases += [("full per head max", 4, full, "max", True)]
+    for label, layers, options, reduction, per_head in cases:
+        yield (
+            label,
+            partial(
+                attention_column_sums_triton,
+                [query] * layers,
+                [key] * layers,
+                column_start=one,
+                num_columns=512,
+                query_start=one,
+                lse=None,
+                scale=0.1,
+                reduction=reduction,
+                per_head=per_head,
+                **options,
+            ),
+        )
+
+
+def decode_calls(dtype: torch.dtype, head_dim: int) -> Iterator[tuple[str, Callable]]:
+    from rlivs_kernels.ops.decode_attention.triton import decode_attention_triton
+
+    query = torch.empty(1, 28, 1, head_dim, dtype=dtype)
+    key = torch.empty(1, 6430, 4, head_dim, dtype=dtype).transpose(1, 2)
+    one = torch.zeros(1, dtype=torch.int32)
+    sums = torch.zeros(1, 3136)
+    for label, column_sums, key_start in (("plain", None, None), ("scored", sums, None), ("scored padded", sums, one)):
+        if label == "scored padded" and head_dim not in (64, 128):
+            continue
+        yield (
+            label,
+            partial(
+                decode_attention_triton,
+                query,
+                key,
+                key,
+                key_lengths=one,
+                key_start=key_start,
+                column_start=None if column_sums is None else one,
+                num_columns=0 if column_sums is None else 3136,
+                column_sums=column_sums,
+                scale=0.1,
+            ),
+        )
+
+
+def variants(
+    architectures: Sequence[int] = (80, 90),
+    dtypes: Sequence[torch.dtype] = DTYPES,
+    head_dims: Sequence[int] = HEAD_DIMS,
+    operations: Sequence[str] = ("column_sums", "decode_attention"),
+) -> list[Variant]:
+    """Every distinct kernel that the calls above launch."""
+    found: dict[Variant, str] = {}
+    calls = {"column_sums": column_sum_calls, "decode_attention": decode_calls}
+    for arch, dtype, head_dim, operation in itertools.product(architectures, dtypes, head_dims, operations):
+        name = f"{str(dtype).removeprefix('torch.')} D={head_dim}"
+        for label, call in calls[operation](dtype, head_dim):
+            with observed(CHIPS[arch], partial(_keep, found, operation, arch, f"{name} {label}")):
+                call()
+    return [replace(variant, label=label) for variant, label in found.items()]
+
+
+def _keep(
+    found: dict[Variant, str],
+    operation: str,
+    arch: int,
+    label: str,
+    kernel: Any,
+    arguments: list,
+    constants: dict,
+    options: dict,
+) -> None:
+    """Adds the launch's variant, under the label of the first call that launches it."""
+    signature, aligned = _signature(kernel, arguments, constants)
+    values = {**dict(zip(kernel.arg_names, arguments, strict=False)), **constants}
+    constexprs = tuple((name, values[name]) for name, kind in signature.items() if kind == "constexpr")
+    variant = Variant(
+        operation, kernel.__name__, "", arch, tuple(signature.items()), constexprs, aligned, tuple(options.items())
+    )
+    found.setdefault(variant, label)
+
+
+def _signature(kernel: Any, arguments: list, constants: dict) -> tuple[dict[str, str], tuple[int, ...]]:
+    """Types of the arguments as the JIT would specialise them, and the positions it knows to be multiples of 16."""
+    types = {torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.int32: "*i32"}
+    types[torch.uint8] = "*u8"
+    signature: dict[str, str] = {}
+    aligned = []
+    for position, (parameter, value) in enumerate(zip(kernel.params, arguments, strict=False)):
+        free = parameter.do_not_specialize
+        if isinstance(value, Tensor):
+            signature[parameter.name] = types[value.dtype]
+            if value.data_ptr() % 16 == 0:
+                aligned.append(position)
+        elif isinstance(value, float):
+            signature[parameter.name] = "fp32"
+        elif value == 1 and not free:
+            signature[parameter.name] = "constexpr"
+        else:
+            signature[parameter.name] = "i32"
+            if value % 16 == 0 and not free:
+                aligned.append(position)
+    signature.update(dict.fromkeys(constants, "constexpr"))
+    return signature, tuple(aligned)
+
+
+def compile_variant(variant: Variant) -> KernelResources:
+    """Compiles for variant.arch and reads the cubin with the cuobjdump that Triton ships."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    kernel = getattr(importlib.import_module(f"rlivs_kernels.ops.{variant.operation}.triton_kernels"), variant.kernel)
+    source = ASTSource(
+        kernel,
+        dict(variant.signature),
+        dict(variant.constants),
+        {(position,): [["tt.divisibility", 16]] for position in variant.aligned},
+    )
+    options = dict(variant.options)
+    compiled = triton.compile(source, target=GPUTarget("cuda", variant.arch, 32), options=options)
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        usage = _output([str(tool), "--dump-resource-usage", file.name])
+        code = _output([str(tool), "--dump-sass", file.name])
+    registers = int(re.search(r"REG:(\d+)", usage)[1])  # type: ignore[index]
+    # What does not fit in registers shows as a stack frame, as local memory, or as its loads and stores.
+    spilled = max(int(n) for n in re.findall(r"(?:STACK|LOCAL):(\d+)", usage))
+    spilled = max(spilled, 4 * len(re.findall(r"\b(?:STL|LDL)\b", code)))
+    matrix = next((name for name in ("HGMMA", "HMMA") if re.search(rf"\b{name}\b", code)), "")
+    threads = 32 * compiled.metadata.num_warps
+    shared = compiled.metadata.shared
+    return KernelResources(
+        f"{variant.kernel} {variant.label}",
+        variant.arch,
+        registers,
+        shared,
+        spilled,
+        threads,
+        occupancy(variant.arch, registers, shared, threads),
+        matrix,
+    )
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def compile_all(wanted: Sequence[Variant], processes: int = 2) -> list[KernelResources]:
+    if processes == 1:
+        return [compile_variant(v) for v in wanted]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(compile_variant, wanted))
+
+
+def problems(rows: Sequence[KernelResources]) -> list[str]:
+    """What is held of compiled kernels and is not so: no spills; HGMMA in the column pass of halves on Hopper."""
+    found = [f"{r.name} sm_{r.arch} spills {r.spill_bytes} bytes" for r in rows if r.spill_bytes]
+    found += [
+        f"{r.name} sm_{r.arch} has no HGMMA"
+        for r in rows
+        if r.arch == 90
+        and r.name.startswith("column_sums")
+        and "float32" not in r.name
+        and r.matrix_instruction != "HGMMA"
+    ]
+    return found
+
+
+def table(rows: Sequence[KernelResources]) -> str:
+    lines = [f"{'kernel':<64} {'arch':>5} {'regs':>5} {'shared':>7} {'spills':>6} {'threads':>7} {'occup.':>6}  matrix"]
+    lines += [
+        f"{r.name:<64} sm_{r.arch} {r.registers:>5} {r.shared_bytes:>7} {r.spill_bytes:>6} {r.threads:>7} "
+        f"{r.occupancy:>6.0%}  {r.matrix_instruction}"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--arch", type=int, nargs="+", default=[80, 90], choices=sorted(CHIPS))
+    parser.add_argument("--head-dim", type=int, nargs="+", default=list(HEAD_DIMS))
+    parser.add_argument("--operation", nargs="+", default=["column_sums", "decode_attention"])
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="write the rows to this file, too")
+    options = parser.parse_args()
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        print("TRITON_INTERPRET=1 compiles nothing; unset it", file=sys.stderr)
+        return 2
+    wanted = variants(options.arch, head_dims=options.head_dim, operations=options.operation)
+    rows = compile_all(wanted, options.processes)
+    print(table(rows))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))
+    wrong = problems(rows)
+    print("\n".join(wrong) or f"{len(rows)} kernels: no spills")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""Attention column sums in Triton: block sizes for each chip, splits for each shape, three launches a call.
+
+Launches: row normalisers (pass A, absent when the caller gives lse; plus a merge when it is split over keys), column
+sums (pass B) and a reduction of its parts. Up to four layers share a launch: a launch costs the host ~9 us.
+"""
+
+import torch
+import triton
+from torch import Tensor
+
+from rlivs_kernels.ops.column_sums import triton_kernels
+from rlivs_kernels.triton_launch import LOG2E, PRECISIONS, Tiles, chip_of, device_limit, launch, splits_for
+
+LAYERS_A_LAUNCH = 4
+MAX_HEAD_DIM = 256
+MAX_SPLITS = 16
+
+# By (Hopper or newer, bytes an element, padded head size): tiles chosen from floors and compile reports, see
+# benchmarks/kernels/NOTES.md; no GPU has timed them yet. Pass A holds query rows and streams keys, pass B the reverse.
+NORMALISER_TILES = {
+    (True, 2, 64): Tiles(rows=256, keys=64, warps=8, stages=3, resident=2, registers=128),
+    (True, 2, 128): Tiles(rows=256, keys=64, warps=8, stages=3, resident=2, registers=128),
+    (True, 2, 256): Tiles(rows=128, keys=64, warps=8, stages=2, resident=1),
+    (True, 4, 64): Tiles(rows=64, keys=32, warps=4, stages=2, resident=2),
+    (True, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=2),
+    (True, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=2),
+    (False, 2, 64): Tiles(rows=128, keys=64, warps=4, stages=3, resident=2),
+    (False, 2, 128): Tiles(rows=128, keys=64, warps=8, stages=2, resident=2),
+    (False, 2, 256): Tiles(rows=64, keys=32, warps=4, stages=2, resident=1),
+    (False, 4, 64): Tiles(rows=64, keys=32, warps=4, stages=2, resident=2),
+    (False, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=2),
+    (False, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=2),
+}
+COLUMN_TILES = {
+    (True, 2, 64): Tiles(rows=64, keys=256, warps=8, stages=3, resident=2, registers=128),
+    (True, 2, 128): Tiles(rows=64, keys=256, warps=8, stages=3, resident=2, registers=128),
+    (True, 2, 256): Tiles(rows=64, keys=128, warps=8, stages=2, resident=1),
+    (True, 4, 64): Tiles(rows=32, keys=64, warps=4, stages=2, resident=2),
+    (True, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=2),
+    (True, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=2),
+    (False, 2, 64): Tiles(rows=64, keys=128, warps=4, stages=3, resident=2),
+    (False, 2, 128): Tiles(rows=64, keys=128, warps=4, stages=2, resident=3),
+    (False, 2, 256): Tiles(rows=32, keys=64, warps=4, stages=2, resident=1),
+    (False, 4, 64): Tiles(rows=32, keys=64, warps=4, stages=2, resident=2),
+    (False, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=2),
+    (False, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=2),
+}
+
+
+def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
+    """Why this backend cannot serve the call; None when it can."""
+    reason = device_limit(query)
+    if reason is None and query.shape[3] > MAX_HEAD_DIM:
+        reason = f"it takes head sizes up to {MAX_HEAD_DIM}, not {query.shape[3]}"
+    return reason
+
+
+def attention_column_sums_triton(
+    queries: list[Tensor],
+    keys: list[Tensor],
+    *,
+    column_start: Tensor,
+    num_columns: int,
+    query_start: Tensor,
+    key_start: Tensor | None,
+    lse: list[Tensor] | None,
+    row_mask: Tensor | None,
+    scale: float,
+    softcap: float | None,
+    sliding_window: int | None,
+    reduction: str,
+    per_head: bool,
+) -> Tensor:
+    """Fp32 [B, N], or [B, Hq, N] per head; the same bits from run to run: no atomics, fixed orders."""
+    query, key = queries[0], keys[0]
+    batch, num_heads, num_rows, head_dim = query.shape
+    num_kv_heads, num_keys = key.shape[1:3]
+    group_size = num_heads // num_kv_heads
+    chip = chip_of(query.device)
+    block_d = max(16, triton.next_power_of_2(head_dim))
+    kind = (chip.capability[0] >= 9, query.element_size(), max(64, block_d))
+    common = {
+        "HEAD_DIM": head_dim,
+        "BLOCK_D": block_d,
+        "KEY_START": key_start is not None,
+        "SOFTCAP": softcap is not None,
+        "WINDOW": sliding_window is not None,
+        "PRECISION": PRECISIONS[query.dtype],
+    }
+    # Logits in units of log2. A softcap includes the scale: softcap * tanh(scale * product / softcap).
+    factors = [scale * LOG2E, 0.0, 0.0]
+    if softcap is not None:
+        factors = [1.0, 2 * LOG2E * scale / softcap, softcap * LOG2E]
+    ranges = [*factors, sliding_window or 0]
+    mask = query_start if row_mask is None else row_mask.contiguous().view(torch.uint8)
+    chunks = _chunks(queries, keys)
+
+    if lse is None:
+        normalisers = _normalisers(chunks, query_start, key_start, ranges, NORMALISER_TILES[kind], common)
+        lse_scale = 1.0
+    else:
+        normalisers = lse[0].unsqueeze(0) if len(lse) == 1 else torch.stack(lse)
+        normalisers = normalisers.float()
+        lse_scale = LOG2E
+
+    tiles = COLUMN_TILES[kind]
+    packs = num_heads if per_head else num_kv_heads
+    pack_size = num_heads // packs
+    column_tiles = triton.cdiv(num_columns, tiles.keys)
+    programs = column_tiles * packs * batch * min(len(queries), LAYERS_A_LAUNCH)
+    row_steps = triton.cdiv(num_rows * pack_size, tiles.rows)
+    splits = splits_for(programs, row_steps, chip.multiprocessors * tiles.resident, MAX_SPLITS)
+    parts = query.new_empty((len(queries), splits, batch, packs, num_columns), dtype=torch.float32)
+    layer = 0
+    for chunk_queries, chunk_keys in chunks:
+        layers = len(chunk_queries)
+        launch(
+            triton_kernels.column_sums,
+            (column_tiles * splits, packs, batch * layers),
+            [
+                *_padded(chunk_queries),
+                *_padded(chunk_keys),
+                normalisers[layer : layer + layers],
+                parts[layer : layer + layers],
+                column_start,
+                query_start,
+                query_start if key_start is None else key_start,
+                mask,
+                *_strides(chunk_queries[0]),
+                *_strides(chunk_keys[0]),
+                *normalisers.stride(),
+                lse_scale,
+                num_rows,
+                num_keys,
+                num_columns,
+                column_tiles,
+                splits,
+                *ranges,
+            ],
+            {
+                "GROUP": pack_size,
+                "REPEAT": group_size // pack_size,
+                "LAYERS": layers,
+                "BLOCK_ROWS": tiles.rows,
+                "BLOCK_KEYS": tiles.keys,
+                "ROW_MASK": row_mask is not None,
+                "MAXIMUM": reduction == "max",
+                **common,
+            },
+            warps=tiles.warps,
+            stages=tiles.stages,
+            # The cap holds what plain attention needs; caps and windows would spill under it.
+            registers=tiles.registers if softcap is None and sliding_window is None else None,
+        )
+        layer += layers
+
+    heads = num_heads if per_head else 1
+    out = query.new_empty((batch, heads, num_columns), dtype=torch.float32)
+    launch(
+        triton_kernels.reduce_parts,
+        (triton.cdiv(num_columns, 128), heads, batch),
+        [
+            parts,
+            out,
+            mask,
+            len(queries) * splits,
+            batch,
+            heads,
+            packs // heads,
+            num_rows,
+            num_columns,
+            len(queries) * (1 if per_head else num_heads),
+        ],
+        {
+            "BLOCK": 128,
+            "BLOCK_TERMS": 16,
+            "BLOCK_T": 256,
+            "ROW_MASK": row_mask is not None,
+            "MAXIMUM": reduction == "max",
+            "MEAN": reduction == "mean",
+        },
+    )
+    return out if per_head else out[:, 0]
+
+
+def _normalisers(
+    chunks: list[tuple[list[Tensor], list[Tensor]]],
+    query_start: Tensor,
+    key_start: Tensor | None,
+    ranges: list,
+    tiles: Tiles,
+    common: dict,
+) -> Tensor:
+    """Log2 normalisers [L, B, Hq, T] of all rows: pass A."""
+    query, key = chunks[0][0][0], chunks[0][1][0]
+    num_layers = sum(len(chunk) for chunk, _ in chunks)
+    batch, num_heads, num_rows, _ = query.shape
+    num_kv_heads, num_keys = key.shape[1:3]
+    group_size = num_heads // num_kv_heads
+    chip = chip_of(query.device)
+    block_rows = min(tiles.rows, max(16 * tiles.warps, triton.next_power_of_2(num_rows * group_size)))
+    row_tiles = triton.cdiv(num_rows * group_size, block_rows)
+    programs = row_tiles * num_kv_heads * batch * min(num_layers, LAYERS_A_LAUNCH)
+    key_steps = triton.cdiv(num_keys, tiles.keys)
+    splits = splits_for(programs, key_steps, chip.multiprocessors * tiles.resident, 4 * MAX_SPLITS)
+    normalisers = query.new_empty((num_layers, splits, batch, num_heads, num_rows), dtype=torch.float32)
+    layer = 0
+    for queries, keys in chunks:
+        launch(
+            triton_kernels.row_normalisers,
+            (row_tiles * splits, num_kv_heads, batch * len(queries)),
+            [
+                *_padded(queries),
+                *_padded(keys),
+                normalisers[layer : layer + len(queries)],
+                query_start,
+                query_start if key_start is None else key_start,
+                *_strides(queries[0]),
+                *_strides(keys[0]),
+                num_rows,
+                num_keys,
+                row_tiles,
+                splits,
+                *ranges,
+            ],
+            {
+                "GROUP": group_size,
+                "LAYERS": len(queries),
+                "BLOCK_ROWS": block_rows,
+                "BLOCK_KEYS": tiles.keys,
+                **common,
+            },
+            warps=tiles.warps,
+            stages=tiles.stages,
+            registers=tiles.registers,
+        )
+        layer += len(queries)
+    if splits == 1:
+        return normalisers[:, 0]
+    merged = normalisers.new_empty((num_layers, batch, num_heads, num_rows))
+    count = batch * num_heads * num_rows
+    launch(
+        triton_kernels.merge_normalisers,
+        (triton.cdiv(count, 128), num_layers),
+        [normalisers, merged, count, splits],
+        {"BLOCK": 128, "BLOCK_SPLITS": triton.next_power_of_2(splits)},
+    )
+    return merged
+
+
+def _chunks(queries: list[Tensor], keys: list[Tensor]) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """Runs of at most four consecutive layers of equal strides, which one launch can serve."""
+    chunks: list[tuple[list[Tensor], list[Tensor]]] = []
+    for query, key in zip(queries, keys, strict=True):
+        if chunks:
+            last_queries, last_keys = chunks[-1]
+            same = query.stride() == last_queries[0].stride() and key.stride() == last_keys[0].stride()
+            if same and len(last_queries) < LAYERS_A_LAUNCH:
+                last_queries.append(query)
+                last_keys.append(key)
+                continue
+        chunks.append(([query], [key]))
+    return chunks
+
+
+def _padded(layers: list[Tensor]) -> list[Tensor]:
+    return layers + layers[-1:] * (LAYERS_A_LAUNCH - len(layers))
+
+
+def _strides(tensor: Tensor) -> tuple[int, ...]:
+    return tensor.stride()

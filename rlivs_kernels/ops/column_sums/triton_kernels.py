@@ -1,0 +1,542 @@
+# mypy: ignore-errors
+"""Triton kernels of attention column sums: row normalisers (pass A), column sums (pass B), fixed-order reductions.
+
+The rows of all query heads that share a KV head are packed, r = t * GROUP + g, so that every key tile read serves the
+whole group. Logits live in units of log2: exp2 is one instruction. Up to four layers are served by one launch.
+"""
+
+import triton
+import triton.language as tl
+
+# do_not_specialize names the sizes that change from call to call: a compiled variant each would gain nothing.
+
+
+@triton.jit
+def _layer_pointer(pointer0, pointer1, pointer2, pointer3, layer):
+    """Of four pointers, the one of a layer; a select keeps what the compiler knows of their alignment."""
+    late = tl.where(layer == 2, pointer2, pointer3)
+    return tl.where(layer == 0, pointer0, tl.where(layer == 1, pointer1, late))
+
+
+@triton.jit
+def _capped(logits, cap_inner, cap_outer):
+    """softcap * tanh(scale * product / softcap) in log2 units; cap_inner = 2 scale log2(e) / softcap."""
+    return cap_outer * (1.0 - 2.0 / (tl.exp2(logits * cap_inner) + 1.0))
+
+
+@triton.jit
+def _visible(row, column, sliding_window, WINDOW: tl.constexpr):
+    """Whether the row at key index `row` attends `column`, by causality and sliding window."""
+    seen = column <= row
+    if WINDOW:
+        seen = seen & (column > row - sliding_window)
+    return seen
+
+
+@triton.jit
+def _absorb_keys(
+    highest,
+    total,
+    query,
+    key_rows,
+    rows,
+    begin,
+    end,
+    last,
+    key_stride,
+    head_stride,
+    scale,
+    cap_inner,
+    cap_outer,
+    sliding_window,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_KEYS: tl.constexpr,
+    SOFTCAP: tl.constexpr,
+    WINDOW: tl.constexpr,
+    MASKED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Running maximum and total of each row after the keys begin..end; key_rows points at key `begin`'s row."""
+    dim = tl.arange(0, BLOCK_D)
+    offset = tl.arange(0, BLOCK_KEYS)
+    for start in range(begin, end, BLOCK_KEYS):
+        column = start + offset
+        pointers = key_rows + offset[None, :] * key_stride + dim[:, None] * head_stride
+        if MASKED:
+            tile = tl.load(pointers, mask=(column < last)[None, :] & (dim < HEAD_DIM)[:, None], other=0.0)
+        elif HEAD_DIM == BLOCK_D:
+            tile = tl.load(pointers)
+        else:
+            tile = tl.load(pointers, mask=(dim < HEAD_DIM)[:, None], other=0.0)
+        key_rows += BLOCK_KEYS * key_stride
+        logits = tl.dot(query, tile, input_precision=PRECISION)
+        if SOFTCAP:
+            logits = _capped(logits, cap_inner, cap_outer)
+        if MASKED:
+            seen = _visible(rows[:, None], column[None, :], sliding_window, WINDOW) & (column < last)[None, :]
+            logits = tl.where(seen, logits, float("-inf"))
+        # scale is positive, so the maximum can be taken before it is applied; exp2 then costs one fused operation.
+        higher = tl.maximum(highest, tl.max(logits, 1) * scale)
+        shift = tl.where(higher == float("-inf"), 0.0, higher)
+        total = total * tl.exp2(highest - shift) + tl.sum(tl.exp2(logits * scale - shift[:, None]), 1)
+        highest = higher
+    return highest, total
+
+
+@triton.jit(do_not_specialize=["num_rows", "num_keys", "row_tiles", "splits", "sliding_window"])
+def row_normalisers(
+    query0,
+    query1,
+    query2,
+    query3,
+    key0,
+    key1,
+    key2,
+    key3,
+    lse,
+    query_start,
+    key_start,
+    query_batch,
+    query_head,
+    query_row,
+    query_dim,
+    key_batch,
+    key_head,
+    key_row,
+    key_dim,
+    num_rows,
+    num_keys,
+    row_tiles,
+    splits,
+    scale,
+    cap_inner,
+    cap_outer,
+    sliding_window,
+    GROUP: tl.constexpr,
+    LAYERS: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_KEYS: tl.constexpr,
+    KEY_START: tl.constexpr,
+    SOFTCAP: tl.constexpr,
+    WINDOW: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Pass A: log2 of the sum of exp2(logits) of a tile of packed rows over one split of their keys.
+
+    lse [LAYERS, splits, B, Hq, T]; -inf where a row sees no key of the split.
+    Grid (row tiles x splits, Hkv, B x LAYERS).
+    """
+    tile = tl.program_id(0) % row_tiles
+    split = tl.program_id(0) // row_tiles
+    kv_head = tl.program_id(1)
+    layer = tl.program_id(2) % LAYERS
+    batch = tl.program_id(2) // LAYERS
+    batches = tl.num_programs(2) // LAYERS
+
+    packed = tile * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    row = packed // GROUP
+    head = kv_head * GROUP + packed % GROUP
+    valid = row < num_rows
+    dim = tl.arange(0, BLOCK_D)
+    queries = _layer_pointer(query0, query1, query2, query3, layer) + batch.to(tl.int64) * query_batch
+    keys = _layer_pointer(key0, key1, key2, key3, layer) + batch.to(tl.int64) * key_batch
+    keys += kv_head.to(tl.int64) * key_head
+    query = tl.load(
+        queries + (row.to(tl.int64) * query_row + head.to(tl.int64) * query_head)[:, None] + dim[None, :] * query_dim,
+        mask=valid[:, None] & (dim < HEAD_DIM)[None, :],
+        other=0.0,
+    )
+
+    start = tl.load(query_start + batch)
+    first_row = start + tile * BLOCK_ROWS // GROUP
+    last_row = start + tl.minimum(num_rows - 1, (tile * BLOCK_ROWS + BLOCK_ROWS - 1) // GROUP)
+    low = 0
+    if KEY_START:
+        low = tl.maximum(low, tl.load(key_start + batch))
+    if WINDOW:
+        low = tl.maximum(low, first_row - sliding_window + 1)
+    high = tl.minimum(num_keys, last_row + 1)
+    share = tl.cdiv(tl.cdiv(tl.maximum(high - low, 0), splits), BLOCK_KEYS) * BLOCK_KEYS
+    begin = low + split * share
+    end = tl.minimum(high, begin + share)
+    # Keys up to the tile's first row are seen by all its rows: whole tiles of them need no mask.
+    open_end = tl.minimum(end, first_row + 1)
+    if WINDOW:
+        open_end = begin
+    middle = begin + tl.maximum(open_end - begin, 0) // BLOCK_KEYS * BLOCK_KEYS
+
+    highest = tl.full([BLOCK_ROWS], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_ROWS], tl.float32)
+    rows = start + row
+    highest, total = _absorb_keys(
+        highest,
+        total,
+        query,
+        keys + begin.to(tl.int64) * key_row,
+        rows,
+        begin,
+        middle,
+        end,
+        key_row,
+        key_dim,
+        scale,
+        cap_inner,
+        cap_outer,
+        sliding_window,
+        HEAD_DIM,
+        BLOCK_D,
+        BLOCK_KEYS,
+        SOFTCAP,
+        WINDOW,
+        False,
+        PRECISION,
+    )
+    highest, total = _absorb_keys(
+        highest,
+        total,
+        query,
+        keys + middle.to(tl.int64) * key_row,
+        rows,
+        middle,
+        end,
+        end,
+        key_row,
+        key_dim,
+        scale,
+        cap_inner,
+        cap_outer,
+        sliding_window,
+        HEAD_DIM,
+        BLOCK_D,
+        BLOCK_KEYS,
+        SOFTCAP,
+        WINDOW,
+        True,
+        PRECISION,
+    )
+    highest = tl.where(highest == float("-inf"), 0.0, highest)
+    place = ((layer * splits + split) * batches + batch).to(tl.int64) * tl.num_programs(1) * GROUP + head
+    tl.store(lse + place * num_rows + row, highest + tl.log2(total), mask=valid)
+
+
+@triton.jit(do_not_specialize=["count", "splits"])
+def merge_normalisers(parts, lse, count, splits, BLOCK: tl.constexpr, BLOCK_SPLITS: tl.constexpr):
+    """lse [LAYERS, count] of parts [LAYERS, splits, count], all log2. Grid (count / BLOCK, LAYERS)."""
+    item = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    split = tl.arange(0, BLOCK_SPLITS)
+    layer = tl.program_id(1).to(tl.int64)
+    part = tl.load(
+        parts + (layer * splits + split)[:, None] * count + item[None, :],
+        mask=(split < splits)[:, None] & (item < count)[None, :],
+        other=float("-inf"),
+    )
+    highest = tl.max(part, 0)
+    highest = tl.where(highest == float("-inf"), 0.0, highest)
+    total = tl.sum(tl.exp2(part - highest[None, :]), 0)
+    tl.store(lse + layer * count + item, highest + tl.log2(total), mask=item < count)
+
+
+@triton.jit
+def _sum_rows(
+    sums,
+    keys,
+    columns,
+    queries,
+    lse,
+    row_mask,
+    begin,
+    end,
+    start,
+    query_row,
+    query_head,
+    query_dim,
+    lse_row,
+    lse_head,
+    lse_scale,
+    scale,
+    cap_inner,
+    cap_outer,
+    sliding_window,
+    GROUP: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+    ROW_MASK: tl.constexpr,
+    SOFTCAP: tl.constexpr,
+    WINDOW: tl.constexpr,
+    MAXIMUM: tl.constexpr,
+    MASKED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Adds the weights of packed rows begin..end to the sums of the resident key tile's columns."""
+    dim = tl.arange(0, BLOCK_D)
+    for first in range(begin, end, BLOCK_ROWS):
+        packed = first + tl.arange(0, BLOCK_ROWS)
+        row = packed // GROUP
+        head = packed % GROUP
+        valid = packed < end
+        if ROW_MASK:
+            # Rows that do not count are not even read: they may hold anything.
+            valid = valid & (tl.load(row_mask + row, mask=valid, other=0) != 0)
+        tile = tl.load(
+            queries + (row * query_row + head * query_head)[:, None] + dim[None, :] * query_dim,
+            mask=valid[:, None] & (dim < HEAD_DIM)[None, :],
+            other=0.0,
+        )
+        # +inf stands for a row that counts for nothing: exp2(logit - inf) = 0.
+        normaliser = tl.load(lse + row * lse_row + head * lse_head, mask=valid, other=float("inf")) * lse_scale
+        normaliser = tl.where(normaliser == float("-inf"), float("inf"), normaliser)
+        logits = tl.dot(keys, tl.trans(tile), input_precision=PRECISION)
+        if SOFTCAP:
+            logits = _capped(logits, cap_inner, cap_outer)
+        weights = tl.exp2(logits * scale - normaliser[None, :])
+        if MASKED:
+            seen = _visible((start + row)[None, :], columns[:, None], sliding_window, WINDOW)
+            weights = tl.where(seen, weights, 0.0)
+        total = tl.sum(weights, 1)
+        if MAXIMUM:
+            # The hardware's maximum drops NaN; a sum keeps it.
+            kept = total + sums
+            sums = tl.where(kept == kept, tl.maximum(sums, tl.max(weights, 1)), kept)
+        else:
+            sums += total
+    return sums
+
+
+@triton.jit(
+    do_not_specialize=[
+        "lse_layer",
+        "lse_batch",
+        "lse_head",
+        "num_rows",
+        "num_keys",
+        "num_columns",
+        "column_tiles",
+        "splits",
+        "sliding_window",
+    ]
+)
+def column_sums(
+    query0,
+    query1,
+    query2,
+    query3,
+    key0,
+    key1,
+    key2,
+    key3,
+    lse,
+    parts,
+    column_start,
+    query_start,
+    key_start,
+    row_mask,
+    query_batch,
+    query_head,
+    query_row,
+    query_dim,
+    key_batch,
+    key_head,
+    key_row,
+    key_dim,
+    lse_layer,
+    lse_batch,
+    lse_head,
+    lse_row,
+    lse_scale,
+    num_rows,
+    num_keys,
+    num_columns,
+    column_tiles,
+    splits,
+    scale,
+    cap_inner,
+    cap_outer,
+    sliding_window,
+    GROUP: tl.constexpr,
+    REPEAT: tl.constexpr,
+    LAYERS: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_KEYS: tl.constexpr,
+    KEY_START: tl.constexpr,
+    ROW_MASK: tl.constexpr,
+    SOFTCAP: tl.constexpr,
+    WINDOW: tl.constexpr,
+    MAXIMUM: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Pass B: a key tile stays resident, the packed rows stream by, exp2(logit - lse) is summed (or maximised).
+
+    GROUP query heads are packed and REPEAT packs share a KV head: (G, 1) sums heads, (1, G) keeps them apart.
+    parts [LAYERS, splits, B, packs, num_columns]. Grid (column tiles x splits, packs, B x LAYERS).
+    """
+    tile = tl.program_id(0) % column_tiles
+    split = tl.program_id(0) // column_tiles
+    pack = tl.program_id(1)
+    layer = tl.program_id(2) % LAYERS
+    batch = tl.program_id(2) // LAYERS
+    batches = tl.num_programs(2) // LAYERS
+
+    index = tile * BLOCK_KEYS + tl.arange(0, BLOCK_KEYS)
+    first_column = tl.load(column_start + batch) + tile * BLOCK_KEYS
+    columns = first_column + tl.arange(0, BLOCK_KEYS)
+    low = 0
+    if KEY_START:
+        low = tl.maximum(low, tl.load(key_start + batch))
+    inside = (columns >= low) & (columns < num_keys) & (index < num_columns)
+    dim = tl.arange(0, BLOCK_D)
+    key = _layer_pointer(key0, key1, key2, key3, layer) + batch.to(tl.int64) * key_batch
+    key += (pack // REPEAT).to(tl.int64) * key_head
+    keys = tl.load(
+        key + (columns.to(tl.int64) * key_row)[:, None] + dim[None, :] * key_dim,
+        mask=inside[:, None] & (dim < HEAD_DIM)[None, :],
+        other=0.0,
+    )
+
+    # Rows before the tile's first key do not see it; with a window, neither do rows far beyond its last.
+    start = tl.load(query_start + batch)
+    lowest = tl.maximum(first_column, low)
+    highest = tl.minimum(num_keys, first_column + tl.minimum(BLOCK_KEYS, num_columns - tile * BLOCK_KEYS)) - 1
+    first_row = tl.maximum(0, lowest - start)
+    row_end = num_rows
+    if WINDOW:
+        row_end = tl.minimum(row_end, highest + sliding_window - start)
+    if highest < lowest:
+        row_end = first_row
+    share = tl.cdiv(tl.cdiv(tl.maximum(row_end - first_row, 0) * GROUP, splits), BLOCK_ROWS) * BLOCK_ROWS
+    begin = first_row * GROUP + split * share
+    end = tl.minimum(row_end * GROUP, begin + share)
+    # Rows from the tile's last key on see all of it and need no mask.
+    open_row = tl.maximum(highest - start, 0)
+    if WINDOW:
+        open_row = row_end
+    masked_steps = tl.cdiv(tl.maximum(open_row * GROUP - begin, 0), BLOCK_ROWS)
+    middle = tl.minimum(tl.maximum(end, begin), begin + masked_steps * BLOCK_ROWS)
+
+    queries = _layer_pointer(query0, query1, query2, query3, layer) + batch.to(tl.int64) * query_batch
+    queries += (pack * GROUP).to(tl.int64) * query_head
+    normalisers = lse + layer.to(tl.int64) * lse_layer + batch.to(tl.int64) * lse_batch
+    normalisers += (pack * GROUP).to(tl.int64) * lse_head
+    counted = row_mask + batch.to(tl.int64) * num_rows
+    sums = tl.zeros([BLOCK_KEYS], tl.float32)
+    sums = _sum_rows(
+        sums,
+        keys,
+        columns,
+        queries,
+        normalisers,
+        counted,
+        begin,
+        middle,
+        start,
+        query_row,
+        query_head,
+        query_dim,
+        lse_row,
+        lse_head,
+        lse_scale,
+        scale,
+        cap_inner,
+        cap_outer,
+        sliding_window,
+        GROUP,
+        HEAD_DIM,
+        BLOCK_D,
+        BLOCK_ROWS,
+        ROW_MASK,
+        SOFTCAP,
+        WINDOW,
+        MAXIMUM,
+        True,
+        PRECISION,
+    )
+    sums = _sum_rows(
+        sums,
+        keys,
+        columns,
+        queries,
+        normalisers,
+        counted,
+        middle,
+        end,
+        start,
+        query_row,
+        query_head,
+        query_dim,
+        lse_row,
+        lse_head,
+        lse_scale,
+        scale,
+        cap_inner,
+        cap_outer,
+        sliding_window,
+        GROUP,
+        HEAD_DIM,
+        BLOCK_D,
+        BLOCK_ROWS,
+        ROW_MASK,
+        SOFTCAP,
+        WINDOW,
+        MAXIMUM,
+        False,
+        PRECISION,
+    )
+    place = ((layer * splits + split) * batches + batch).to(tl.int64) * tl.num_programs(1) + pack
+    tl.store(parts + place * num_columns + index, tl.where(inside, sums, 0.0), mask=index < num_columns)
+
+
+@triton.jit(do_not_specialize=["outer", "batches", "heads", "inner", "num_rows", "num_columns", "terms"])
+def reduce_parts(
+    parts,
+    out,
+    row_mask,
+    outer,
+    batches,
+    heads,
+    inner,
+    num_rows,
+    num_columns,
+    terms,
+    BLOCK: tl.constexpr,
+    BLOCK_TERMS: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    ROW_MASK: tl.constexpr,
+    MAXIMUM: tl.constexpr,
+    MEAN: tl.constexpr,
+):
+    """out [B, heads, columns] of parts [outer, B, heads, inner, columns], in one fixed order; a mean divides by
+    terms x counted rows. Grid (column tiles, heads, B)."""
+    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    head = tl.program_id(1)
+    batch = tl.program_id(2)
+    term = tl.arange(0, BLOCK_TERMS)
+    result = tl.zeros([BLOCK], tl.float32)
+    for first in range(0, outer * inner, BLOCK_TERMS):
+        item = first + term
+        place = (((item // inner) * batches + batch) * heads + head).to(tl.int64) * inner + item % inner
+        part = tl.load(
+            parts + place[:, None] * num_columns + index[None, :],
+            mask=(item < outer * inner)[:, None] & (index < num_columns)[None, :],
+            other=0.0,
+        )
+        total = tl.sum(part, 0)
+        if MAXIMUM:
+            kept = total + result
+            result = tl.where(kept == kept, tl.maximum(result, tl.max(part, 0)), kept)
+        else:
+            result += total
+    if MEAN:
+        count = num_rows
+        if ROW_MASK:
+            count = 0
+            for first in range(0, num_rows, BLOCK_T):
+                row = first + tl.arange(0, BLOCK_T)
+                counted = tl.load(row_mask + batch.to(tl.int64) * num_rows + row, mask=row < num_rows, other=0)
+                count += tl.sum((counted != 0).to(tl.int32), 0)
+        result = result / (tl.maximum(count, 1) * terms).to(tl.float32)
+    tl.store(out + (batch * heads + head).to(tl.int64) * num_columns + index, result, mask=index < num_columns)

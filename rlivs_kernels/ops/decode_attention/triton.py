@@ -1,0 +1,134 @@
+"""Scoring decode attention in Triton: two launches a step, on a grid that depends on shapes alone (CUDA graphs)."""
+
+import torch
+import triton
+from torch import Tensor
+
+from rlivs_kernels.ops.decode_attention import triton_kernels
+from rlivs_kernels.triton_launch import LOG2E, PRECISIONS, Tiles, chip_of, device_limit, launch
+
+MAX_HEAD_DIM = 256
+MAX_SPLITS = 128
+COLUMNS_A_PROGRAM = 32
+HEADS_A_STEP = 16
+
+# By (Hopper or newer, bytes an element, padded head size); rows is the padded group. Chosen so that the keys and
+# values in flight on a multiprocessor, resident * stages * 2 * keys * D * bytes, cover the memory's latency.
+SPLIT_TILES = {
+    (True, 2, 64): Tiles(rows=16, keys=128, warps=4, stages=3, resident=2),
+    (True, 2, 128): Tiles(rows=16, keys=64, warps=4, stages=3, resident=2),
+    (True, 2, 256): Tiles(rows=16, keys=64, warps=4, stages=2, resident=1),
+    (True, 4, 64): Tiles(rows=16, keys=64, warps=4, stages=2, resident=2),
+    (True, 4, 128): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
+    (True, 4, 256): Tiles(rows=16, keys=32, warps=4, stages=1, resident=2),
+    (False, 2, 64): Tiles(rows=16, keys=128, warps=4, stages=2, resident=2),
+    (False, 2, 128): Tiles(rows=16, keys=64, warps=4, stages=2, resident=2),
+    (False, 2, 256): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
+    (False, 4, 64): Tiles(rows=16, keys=64, warps=4, stages=2, resident=2),
+    (False, 4, 128): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
+    (False, 4, 256): Tiles(rows=16, keys=32, warps=4, stages=1, resident=2),
+}
+
+
+def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
+    """Why this backend cannot serve the call; None when it can."""
+    reason = device_limit(query)
+    if reason is None and query.shape[3] > MAX_HEAD_DIM:
+        reason = f"it takes head sizes up to {MAX_HEAD_DIM}, not {query.shape[3]}"
+    if reason is None and query.shape[1] > 64 * key.shape[1]:
+        reason = f"it takes up to 64 query heads a KV head, not {query.shape[1] // key.shape[1]}"
+    return reason
+
+
+def decode_attention_triton(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    key_lengths: Tensor,
+    key_start: Tensor | None,
+    column_start: Tensor | None,
+    num_columns: int,
+    column_sums: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Out [B, Hq, 1, D] in the inputs' dtype and lse fp32 [B, Hq]; adds to column_sums in place, without atomics."""
+    batch, num_heads, _, head_dim = query.shape
+    num_kv_heads, num_keys = key.shape[1:3]
+    group_size = num_heads // num_kv_heads
+    chip = chip_of(query.device)
+    block_d = max(16, triton.next_power_of_2(head_dim))
+    tiles = SPLIT_TILES[chip.capability[0] >= 9, query.element_size(), max(64, block_d)]
+    wanted = triton.cdiv(chip.multiprocessors * tiles.resident, batch * num_kv_heads)
+    splits = max(1, min(wanted, triton.cdiv(num_keys, tiles.keys), MAX_SPLITS))
+
+    out = torch.empty((batch, num_heads, 1, head_dim), dtype=query.dtype, device=query.device)
+    lse = query.new_empty((batch, num_heads), dtype=torch.float32)
+    mixed = query.new_empty((batch, num_heads, splits, head_dim), dtype=torch.float32)
+    split_lse = query.new_empty((batch, num_heads, splits), dtype=torch.float32)
+    scored = column_sums is not None
+    logits = query.new_empty((batch, num_heads, num_columns), dtype=torch.float32) if scored else split_lse
+    starts = key_lengths if key_start is None else key_start
+    columns = key_lengths if column_start is None else column_start
+    flags = {"HEAD_DIM": head_dim, "BLOCK_D": block_d, "KEY_START": key_start is not None, "SCORED": scored}
+    launch(
+        triton_kernels.attend_split,
+        (splits, num_kv_heads, batch),
+        [
+            query,
+            key,
+            value,
+            key_lengths,
+            starts,
+            columns,
+            mixed,
+            split_lse,
+            logits,
+            query.stride(0),
+            query.stride(1),
+            query.stride(3),
+            *key.stride(),
+            *value.stride(),
+            num_keys,
+            num_columns,
+            splits,
+            scale * LOG2E,
+        ],
+        {
+            "GROUP": group_size,
+            "BLOCK_G": max(tiles.rows, triton.next_power_of_2(group_size)),
+            "BLOCK_KEYS": tiles.keys,
+            "PRECISION": PRECISIONS[query.dtype],
+            **flags,
+        },
+        warps=tiles.warps,
+        stages=tiles.stages,
+        registers=tiles.registers,
+    )
+    launch(
+        triton_kernels.combine_splits,
+        (num_heads + triton.cdiv(num_columns, COLUMNS_A_PROGRAM), batch),
+        [
+            mixed,
+            split_lse,
+            logits,
+            key_lengths,
+            starts,
+            columns,
+            out,
+            lse,
+            lse if column_sums is None else column_sums,
+            column_sums.stride(0) if column_sums is not None else 0,
+            num_heads,
+            num_keys,
+            num_columns,
+            splits,
+        ],
+        {
+            "BLOCK_SPLITS": triton.next_power_of_2(splits),
+            "BLOCK_HEADS": HEADS_A_STEP,
+            "BLOCK_COLUMNS": COLUMNS_A_PROGRAM,
+            **flags,
+        },
+    )
+    return out, lse

@@ -1,0 +1,207 @@
+# mypy: ignore-errors
+"""Triton kernels of scoring decode attention: keys are split over programs, one more launch combines the splits.
+
+The query heads of a group are packed beside each other, so a key and value tile is read once for all of them. Keys are
+on the M side of the products and heads, padded to BLOCK_G, on the N side.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit(do_not_specialize=["num_keys", "num_columns", "splits"])
+def attend_split(
+    query,
+    key,
+    value,
+    key_lengths,
+    key_start,
+    column_start,
+    mixed,
+    split_lse,
+    logits_of_columns,
+    query_batch,
+    query_head,
+    query_dim,
+    key_batch,
+    key_head,
+    key_row,
+    key_dim,
+    value_batch,
+    value_head,
+    value_row,
+    value_dim,
+    num_keys,
+    num_columns,
+    splits,
+    scale,
+    GROUP: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_G: tl.constexpr,
+    BLOCK_KEYS: tl.constexpr,
+    KEY_START: tl.constexpr,
+    SCORED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Softmax of one split of the keys: mixed [B, Hq, splits, D] and its log2 normaliser split_lse [B, Hq, splits].
+
+    SCORED leaves the logits (log2 units) of the columns in logits_of_columns [B, Hq, N]: kept as logits and not as
+    exp2(logit - maximum of the split), they neither underflow nor depend on a maximum that is still growing.
+    Every split gets an equal share of the row's own length, so a long cache with few keys still fills the chip.
+    Grid (splits, Hkv, B).
+    """
+    split = tl.program_id(0)
+    kv_head = tl.program_id(1)
+    batch = tl.program_id(2)
+    group = tl.arange(0, BLOCK_G)
+    head = kv_head * GROUP + group
+    dim = tl.arange(0, BLOCK_D)
+    offset = tl.arange(0, BLOCK_KEYS)
+    in_group = group < GROUP
+    in_head = dim < HEAD_DIM
+
+    low = 0
+    if KEY_START:
+        low = tl.maximum(low, tl.load(key_start + batch))
+    high = tl.minimum(num_keys, tl.load(key_lengths + batch))
+    share = tl.cdiv(tl.cdiv(tl.maximum(high - low, 0), splits), BLOCK_KEYS) * BLOCK_KEYS
+    begin = low + split * share
+    end = tl.minimum(high, begin + share)
+
+    queries = tl.load(
+        query + batch.to(tl.int64) * query_batch + (head * query_head)[None, :] + dim[:, None] * query_dim,
+        mask=in_group[None, :] & in_head[:, None],
+        other=0.0,
+    )
+    keys = key + batch.to(tl.int64) * key_batch + kv_head.to(tl.int64) * key_head + begin.to(tl.int64) * key_row
+    values = value + batch.to(tl.int64) * value_batch + kv_head.to(tl.int64) * value_head
+    values += begin.to(tl.int64) * value_row
+    first_column = 0
+    if SCORED:
+        first_column = tl.load(column_start + batch)
+        logits_of_columns += (batch.to(tl.int64) * tl.num_programs(1) * GROUP) * num_columns
+
+    highest = tl.full([BLOCK_G], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_G], tl.float32)
+    mix = tl.zeros([BLOCK_D, BLOCK_G], tl.float32)
+    for first in range(begin, end, BLOCK_KEYS):
+        column = first + offset
+        seen = column < end
+        tile_mask = seen[:, None] & in_head[None, :]
+        key_tile = tl.load(keys + offset[:, None] * key_row + dim[None, :] * key_dim, mask=tile_mask, other=0.0)
+        value_tile = tl.load(values + offset[:, None] * value_row + dim[None, :] * value_dim, mask=tile_mask, other=0.0)
+        keys += BLOCK_KEYS * key_row
+        values += BLOCK_KEYS * value_row
+        logits = tl.dot(key_tile, queries, input_precision=PRECISION) * scale
+        if SCORED:
+            index = column - first_column
+            scored = seen & (index >= 0) & (index < num_columns)
+            tl.store(
+                logits_of_columns + head[None, :] * num_columns + index[:, None],
+                logits,
+                mask=scored[:, None] & in_group[None, :],
+            )
+        logits = tl.where(seen[:, None], logits, float("-inf"))
+        higher = tl.maximum(highest, tl.max(logits, 0))
+        shift = tl.where(higher == float("-inf"), 0.0, higher)
+        weights = tl.exp2(logits - shift[None, :])
+        decay = tl.exp2(highest - shift)
+        total = total * decay + tl.sum(weights, 0)
+        mix = mix * decay[None, :]
+        mix = tl.dot(tl.trans(value_tile), weights.to(value_tile.dtype), mix, input_precision=PRECISION)
+        highest = higher
+
+    highest = tl.where(highest == float("-inf"), 0.0, highest)
+    place = (batch * tl.num_programs(1) * GROUP + head).to(tl.int64) * splits + split
+    tl.store(split_lse + place, highest + tl.log2(total), mask=in_group)
+    mix = mix / tl.where(total == 0.0, 1.0, total)[None, :]
+    tl.store(
+        mixed + place[None, :] * HEAD_DIM + dim[:, None],
+        mix,
+        mask=in_group[None, :] & in_head[:, None],
+    )
+
+
+@triton.jit(do_not_specialize=["num_keys", "num_columns", "splits", "num_heads", "sums_batch"])
+def combine_splits(
+    mixed,
+    split_lse,
+    logits_of_columns,
+    key_lengths,
+    key_start,
+    column_start,
+    out,
+    lse,
+    column_sums,
+    sums_batch,
+    num_heads,
+    num_keys,
+    num_columns,
+    splits,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_SPLITS: tl.constexpr,
+    BLOCK_HEADS: tl.constexpr,
+    BLOCK_COLUMNS: tl.constexpr,
+    KEY_START: tl.constexpr,
+    SCORED: tl.constexpr,
+):
+    """Out and lse (natural) from the splits; and column_sums[b, n] += sum over heads of exp2(logit - lse).
+
+    Grid (heads + column tiles, B): the first programs of a batch row each finish a head, the others each add a tile of
+    columns, which no other program touches.
+    """
+    item = tl.program_id(0)
+    batch = tl.program_id(1)
+    split = tl.arange(0, BLOCK_SPLITS)
+    rows = batch.to(tl.int64) * num_heads
+    if item < num_heads:
+        row = rows + item
+        part = tl.load(split_lse + row * splits + split, mask=split < splits, other=float("-inf"))
+        highest = tl.max(part, 0)
+        highest = tl.where(highest == float("-inf"), 0.0, highest)
+        total = tl.sum(tl.exp2(part - highest), 0)
+        tl.store(lse + row, (highest + tl.log2(total)) * 0.6931471805599453)
+        dim = tl.arange(0, BLOCK_D)
+        result = tl.zeros([BLOCK_D], tl.float32)
+        for first in range(0, splits, 16):
+            chunk = first + tl.arange(0, 16)
+            of_chunk = tl.load(split_lse + row * splits + chunk, mask=chunk < splits, other=float("-inf"))
+            mix = tl.load(
+                mixed + (row * splits + chunk)[:, None] * HEAD_DIM + dim[None, :],
+                mask=(chunk < splits)[:, None] & (dim < HEAD_DIM)[None, :],
+                other=0.0,
+            )
+            result += tl.sum(tl.exp2(of_chunk - highest)[:, None] * mix, 0)
+        result = result / tl.where(total == 0.0, 1.0, total)
+        tl.store(out + row * HEAD_DIM + dim, result.to(out.dtype.element_ty), mask=dim < HEAD_DIM)
+    elif SCORED:
+        index = (item - num_heads) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
+        column = tl.load(column_start + batch) + index
+        low = 0
+        if KEY_START:
+            low = tl.maximum(low, tl.load(key_start + batch))
+        high = tl.minimum(num_keys, tl.load(key_lengths + batch))
+        seen = (column >= low) & (column < high) & (index < num_columns)
+        sums = tl.zeros([BLOCK_COLUMNS], tl.float32)
+        for first in range(0, num_heads, BLOCK_HEADS):
+            head = first + tl.arange(0, BLOCK_HEADS)
+            in_range = head < num_heads
+            part = tl.load(
+                split_lse + (rows + head)[:, None] * splits + split[None, :],
+                mask=in_range[:, None] & (split < splits)[None, :],
+                other=float("-inf"),
+            )
+            highest = tl.max(part, 1)
+            highest = tl.where(highest == float("-inf"), 0.0, highest)
+            normaliser = highest + tl.log2(tl.sum(tl.exp2(part - highest[:, None]), 1))
+            logits = tl.load(
+                logits_of_columns + (rows + head)[:, None] * num_columns + index[None, :],
+                mask=in_range[:, None] & seen[None, :],
+                other=float("-inf"),
+            )
+            weights = tl.exp2(logits - normaliser[:, None])
+            sums += tl.sum(tl.where(in_range[:, None] & seen[None, :], weights, 0.0), 0)
+        place = column_sums + batch.to(tl.int64) * sums_batch + index
+        tl.store(place, tl.load(place, mask=seen, other=0.0) + sums, mask=seen)

@@ -1,0 +1,127 @@
+"""Launches Triton kernels: the chip they run on, and a hook that lets a compile report see each launch.
+
+Triton is imported by the kernels, not here.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LOG2E = math.log2(math.e)
+PRECISIONS = {torch.float16: "tf32", torch.bfloat16: "tf32", torch.float32: "ieee"}  # "tf32" is void for halves
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What block sizes and splits are chosen by."""
+
+    capability: tuple[int, int]
+    multiprocessors: int
+
+
+# The interpreter knows no chip: few multiprocessors, so that small shapes are split seldom but are.
+INTERPRETER = Chip((8, 0), 4)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Block sizes of a kernel; resident is how many of its programs a multiprocessor is expected to hold, registers a
+    cap a thread that makes room for them."""
+
+    rows: int
+    keys: int
+    warps: int
+    stages: int
+    resident: int
+    registers: int | None = None
+
+
+_observer: Callable[..., None] | None = None
+_assumed_chip: Chip | None = None
+
+
+@contextmanager
+def observed(chip: Chip, observer: Callable[..., None]) -> Iterator[None]:
+    """Within, launches are handed to observer(kernel, arguments, constants, options) in place of a GPU."""
+    global _observer, _assumed_chip
+    before = _observer, _assumed_chip
+    _observer, _assumed_chip = observer, chip
+    try:
+        yield
+    finally:
+        _observer, _assumed_chip = before
+
+
+def chip_of(device: torch.device) -> Chip:
+    if _assumed_chip is not None:
+        return _assumed_chip
+    if device.type != "cuda":
+        return INTERPRETER
+    return _properties(torch.cuda.current_device() if device.index is None else device.index)
+
+
+@functools.cache
+def _properties(index: int) -> Chip:
+    properties = torch.cuda.get_device_properties(index)
+    return Chip((properties.major, properties.minor), properties.multi_processor_count)
+
+
+def launch(
+    kernel: Any,
+    grid: tuple[int, ...],
+    arguments: list,
+    constants: dict,
+    *,
+    warps: int = 4,
+    stages: int = 1,
+    registers: int | None = None,
+) -> None:
+    """kernel[grid](*arguments, **constants) on the device and current stream of the first tensor."""
+    # Said explicitly: the default of fp fusion is about to change, and exp2(logit * scale - lse) is one FMA with it.
+    options = {"num_warps": warps, "num_stages": stages, "maxnreg": registers, "enable_fp_fusion": True}
+    if _observer is not None:
+        _observer(kernel, arguments, constants, options)
+        return
+    device = next(a for a in arguments if isinstance(a, Tensor)).device
+    if device.type == "cuda" and device.index != torch.cuda.current_device():
+        with torch.cuda.device(device):
+            kernel[grid](*arguments, **constants, **options)
+    else:
+        kernel[grid](*arguments, **constants, **options)
+
+
+def device_limit(query: Tensor) -> str | None:
+    """Why Triton kernels cannot run on this tensor's device and dtype; None when they can."""
+    if query.dtype not in PRECISIONS:
+        return f"it takes float16, bfloat16 and float32, not {str(query.dtype).removeprefix('torch.')}"
+    if _observer is not None:
+        return None
+    if query.device.type != "cuda":
+        if INTERPRETED and query.device.type == "cpu":
+            return "Triton's interpreter cannot multiply bfloat16" if query.dtype == torch.bfloat16 else None
+        return f"it needs CUDA tensors, not {query.device.type} (TRITON_INTERPRET=1 runs it slowly on a CPU)"
+    capability = chip_of(query.device).capability
+    if capability < (8, 0):
+        return f"it needs compute capability 8.0, the GPU has {capability[0]}.{capability[1]}"
+    return None
+
+
+def splits_for(programs: int, work: int, slots: int, most: int) -> int:
+    """In how many parts to cut each of `programs` equal programs of `work` steps, so that waves of `slots` waste least.
+
+    Cost of s parts: waves * (steps of a part + one step of overhead).
+    """
+    best, best_cost = 1, math.inf
+    for splits in range(1, max(1, min(most, work)) + 1):
+        cost = math.ceil(programs * splits / slots) * (math.ceil(work / splits) + 1)
+        if cost < best_cost:
+            best, best_cost = splits, cost
+    return best
