@@ -22,11 +22,17 @@ def plain_grouped(
         hidden = torch.ones(length, length, dtype=torch.bool).triu(1)
         mask = torch.zeros(1, 1, length, length, dtype=scores.dtype).masked_fill_(hidden, -1e4)
     weights = torch.softmax(scores + mask.to(scores.dtype), dim=-1)
+    if getattr(module, "keeps_weights", False):
+        module.kept_weights = weights  # type: ignore[assignment]
     out = torch.bmm(weights.view_as(scores).reshape(batch * groups, -1, length).to(flat_value.dtype), flat_value)
     return out.view(batch, heads, length, size).transpose(1, 2).contiguous(), None
 
 
 def use_plain_grouped(model: nn.Module) -> None:
-    """Switch the language model's layers to `plain_grouped`; the checkpoint's config does not change."""
+    """Switch the language model's layers to `plain_grouped`; the checkpoint's config does not change.
+
+    The last layer keeps its weights `[B, Hq, T, T]` as `kept_weights`, for the loss that shows where to look.
+    """
+    model.model.language_model.layers[-1].self_attn.keeps_weights = True
     AttentionInterface.register(NAME, plain_grouped)
     model.model.language_model.config._attn_implementation_internal = NAME
