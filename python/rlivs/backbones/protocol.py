@@ -16,13 +16,24 @@ from rlivs.memory.visual import SelectedTokens
 class VisualTokens:
     """The visual tokens of one clip, in the language model's embedding space.
 
-    embeddings `[n, hidden]`, frame by frame, row by row; `grid` is (rows, columns) of tokens in one frame;
-    `extras` holds further per-token tensors that must travel with a token (first dimension n).
+    embeddings `[n, hidden]`, step by step, row by row; `grid` is (rows, columns) of tokens in one step, which is a
+    frame, or several where the family merges frames. `extras` holds further per-token tensors that must travel with a
+    token (first dimension n). `times` are the frames' seconds since the clip's first frame.
     """
 
     embeddings: torch.Tensor
     grid: tuple[int, int]
     extras: dict[str, torch.Tensor] = field(default_factory=dict)
+    times: tuple[float, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return self.embeddings.shape[0]
+
+    @property
+    def steps(self) -> int:
+        """How many grids of tokens the clip has."""
+        return self.count // (self.grid[0] * self.grid[1])
 
     def select(self, clip_index: int, indices: torch.Tensor) -> SelectedTokens:
         """The tokens at `indices` [k] (int64, ascending), ready for memory."""
@@ -38,20 +49,49 @@ class VisualTokens:
 class Prompt:
     """A prompt as embeddings `[1, S, hidden]`, and the columns (key positions) of the clip's visual tokens.
 
-    `columns` is empty for a prompt of text alone. `model_inputs` are further keyword arguments of the model.
+    `columns` is empty for a prompt of text alone. Where text stands between the frames, the columns reach from the
+    first visual token to the last, and `visual` `[n]` int64 are the places of the n visual tokens among them.
+    `position_ids` are rotary positions, `[1, S]` or, under M-RoPE, `[axes, 1, S]`; None stands for 0 .. S - 1. A family
+    whose language model is fed more than these overrides `inputs`.
     """
 
     inputs_embeds: torch.Tensor
     columns: slice
-    model_inputs: dict[str, Any] = field(default_factory=dict)
+    position_ids: torch.Tensor | None = None
+    visual: torch.Tensor | None = None
 
     @property
     def length(self) -> int:
         return self.inputs_embeds.shape[1]
 
+    @property
+    def positions(self) -> torch.Tensor:
+        """The rotary positions, spelt out."""
+        if self.position_ids is not None:
+            return self.position_ids
+        return torch.arange(self.length, device=self.inputs_embeds.device)[None]
+
+    def inputs(self, start: int, stop: int) -> dict[str, Any]:
+        """What the language model is fed for positions `start` to `stop - 1` of the prompt."""
+        return {
+            "inputs_embeds": self.inputs_embeds[:, start:stop],
+            "position_ids": self.positions[..., start:stop],
+        }
+
+    def next_position(self) -> torch.Tensor:
+        """The rotary position of the first new token, `[1, 1]` or `[axes, 1, 1]`: one past the largest of any axis."""
+        return torch.full_like(self.positions[..., :1], int(self.positions.max()) + 1)
+
+    def visual_scores(self, scores: torch.Tensor) -> torch.Tensor:
+        """Of scores `[B, columns]`, those of the visual tokens `[B, n]`."""
+        return scores if self.visual is None else scores[:, self.visual.to(scores.device)]
+
 
 class Backbone(Protocol):
-    """One model family. See docs of `rlivs.backbones.llava_onevision` for the first of them."""
+    """One model family; docs/add-a-backbone.md adds one step by step.
+
+    `model` is a transformers model with `generate`; `get_decoder()` is its language model.
+    """
 
     model: Any
     tokenizer: Any
@@ -67,7 +107,7 @@ class Backbone(Protocol):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(rows, columns) of visual tokens in one frame."""
+        """(rows, columns) of visual tokens in one step; a clip's own, where it depends on its shape, may differ."""
         ...
 
     @property
@@ -76,12 +116,12 @@ class Backbone(Protocol):
     @property
     def eos_token_ids(self) -> tuple[int, ...]: ...
 
-    def encode(self, frames: np.ndarray | torch.Tensor) -> VisualTokens:
-        """Visual tokens of frames `[n, H, W, 3]` uint8 RGB."""
+    def encode(self, frames: np.ndarray | torch.Tensor, times: Sequence[float] | None = None) -> VisualTokens:
+        """Visual tokens of frames `[n, H, W, 3]` uint8 RGB; `times` are their seconds, one a second if not given."""
         ...
 
     def caption_prompt(self, clip: VisualTokens, memory: Sequence[SelectedTokens], text: str) -> Prompt:
-        """`[prefix | memory | separator | clip | newline | suffix]`, memory oldest first."""
+        """A prompt of one user message with the video `clip`, memory before it, oldest first."""
         ...
 
     def text_prompt(self, text: str) -> Prompt:

@@ -2,58 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
+from transformers import DynamicCache
 
 from rlivs.backbones.protocol import Backbone, Prompt
-
-
-class _TokenCallback:
-    """Hands each new token id to a function, as generate's streamer."""
-
-    def __init__(self, on_token: Callable[[int], None]) -> None:
-        self._on_token = on_token
-
-    def put(self, value: torch.Tensor) -> None:
-        for token in value.reshape(-1).tolist():
-            self._on_token(token)
-
-    def end(self) -> None:
-        """Nothing is held back."""
+from rlivs.decoding.graph import GraphedSteps, can_capture
+from rlivs.decoding.reading import TokenReader
+from rlivs.decoding.repetition import RepetitionGuard
+from rlivs.decoding.steps import Steps
 
 
 @torch.no_grad()
 def generate_greedily(
-    backbone: Backbone, prompt: Prompt, max_new_tokens: int, on_token: Callable[[int], None] | None = None
+    backbone: Backbone,
+    prompt: Prompt,
+    max_new_tokens: int,
+    on_token: Callable[[int], None] | None = None,
+    *,
+    guard: RepetitionGuard | None = None,
 ) -> torch.Tensor:
     """The new token ids `[1, n]` (int64), end-of-sequence token included where it came.
 
-    Sampling, penalties and beams that the checkpoint's own generation settings may ask for are switched off:
-    the paper's captions and answers are greedy. `on_token` is called with each id as it is decided.
+    The ids are those of `model.generate` without sampling, penalties and beams: the paper's captions and answers are
+    greedy. On CUDA the steps are replayed as a CUDA graph, and a few may run beyond the end of the text, so whoever
+    scores them needs `prompt.length`. `on_token` is called with each id once it is known. A `guard` cuts a text that
+    loops, and says so in `guard.looped`; ids that `on_token` was given before may then be among those cut.
     """
-    from transformers import GenerationConfig
+    ids: list[int] = []
+    if guard is not None:
+        guard.start()
+    for token in greedy_tokens(backbone, prompt, max_new_tokens):
+        ids.append(token)
+        if on_token is not None:
+            on_token(token)
+        if token in backbone.eos_token_ids:
+            break
+        if guard is not None and guard.add(token):
+            del ids[guard.kept :]
+            break
+    return torch.tensor([ids], dtype=torch.long, device=prompt.inputs_embeds.device)
 
-    eos = backbone.eos_token_ids
-    settings = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-        temperature=1.0,
-        top_k=50,
-        top_p=1.0,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=list(eos),
-        pad_token_id=eos[0],
-    )
-    extra: dict[str, Any] = {"streamer": _TokenCallback(on_token)} if on_token else {}
-    attention_mask = torch.ones(prompt.inputs_embeds.shape[:2], dtype=torch.long, device=prompt.inputs_embeds.device)
-    return backbone.model.generate(
-        inputs_embeds=prompt.inputs_embeds,
-        attention_mask=attention_mask,
-        generation_config=settings,
-        **prompt.model_inputs,
-        **extra,
-    )
+
+@torch.no_grad()
+def greedy_tokens(backbone: Backbone, prompt: Prompt, max_new_tokens: int) -> Iterator[int]:
+    """The tokens of `generate_greedily` one at a time, each after a step of the model; it does not stop by itself."""
+    model = backbone.model
+    if can_capture(model):
+        steps: Steps = GraphedSteps(model, prompt, max_new_tokens)
+    else:
+        steps = Steps(model, prompt, DynamicCache(config=model.get_decoder().config))
+    reader = TokenReader(max_new_tokens, steps.token.device)
+    for index in range(max_new_tokens):
+        if index == 0:
+            steps.prefill()
+        else:
+            steps.step()
+        yield from reader.put(steps.token)
+    yield from reader.rest()

@@ -1,0 +1,48 @@
+"""Greedy decoding one step at a time: the prompt, then one token after another, all on the model's device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import Cache
+
+from rlivs.backbones.protocol import Prompt
+
+# A longer prompt is run in pieces of this many positions, so that a piece's activations bound the memory.
+PREFILL_CHUNK = 8192
+
+
+class Steps:
+    """The language model with a KV cache and the token it chose last.
+
+    `token` `[1, 1]` int64 stays the same tensor and is overwritten by every step, so a step can be captured and
+    replayed. The model's wrapper for pixels is left out: the language model is called directly.
+    """
+
+    def __init__(self, model: Any, prompt: Prompt, cache: Cache) -> None:
+        self.decoder = model.get_decoder()
+        self._head = model.get_output_embeddings()
+        self._prompt = prompt
+        self._cache = cache
+        device = prompt.inputs_embeds.device
+        self.token = torch.zeros(1, 1, dtype=torch.long, device=device)
+        self._position = prompt.next_position().to(device)
+
+    def prefill(self) -> None:
+        """Run the prompt and choose the first token."""
+        for start in range(0, self._prompt.length, PREFILL_CHUNK):
+            hidden = self._run(**self._prompt.inputs(start, min(start + PREFILL_CHUNK, self._prompt.length)))
+        self._choose(hidden)
+
+    def step(self) -> None:
+        """Feed the last token and choose the next."""
+        hidden = self._run(input_ids=self.token, position_ids=self._position)
+        self._position.add_(1)
+        self._choose(hidden)
+
+    def _run(self, **inputs: Any) -> torch.Tensor:
+        return self.decoder(**inputs, past_key_values=self._cache, use_cache=True).last_hidden_state
+
+    def _choose(self, hidden: torch.Tensor) -> None:
+        self.token.copy_(self._head(hidden[:, -1:]).argmax(-1))

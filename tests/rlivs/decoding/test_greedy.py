@@ -1,0 +1,303 @@
+"""The loop: generate's own tokens, wherever they end; nothing left behind; scores as under generate."""
+
+import gc
+
+import pytest
+import torch
+from transformers import DynamicCache
+
+from rlivs.backbones import Prompt
+from rlivs.decoding import RepetitionGuard, generate_greedily, graph, greedy, steps
+from rlivs.decoding.reading import RUN_AHEAD, TokenReader
+from rlivs.scoring import patch
+
+HIDDEN = 32
+
+
+def random_prompt(seed, shortest=1, longest=60):
+    generator = torch.Generator().manual_seed(seed)
+    length = int(torch.randint(shortest, longest + 1, (), generator=generator))
+    return Prompt(torch.randn(1, length, HIDDEN, generator=generator), slice(0, max(1, length // 2)))
+
+
+def by_generate(backbone, prompt, max_new_tokens):
+    return backbone.model.generate(
+        inputs_embeds=prompt.inputs_embeds,
+        attention_mask=torch.ones(1, prompt.length, dtype=torch.long),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=list(backbone.eos_token_ids),
+        pad_token_id=0,
+    )
+
+
+@pytest.fixture
+def ending(backbone, monkeypatch):
+    """The backbone with so many end-of-sequence tokens that about half of the texts end early."""
+    monkeypatch.setattr(backbone, "eos_token_ids", tuple(range(0, 256, 16)))
+    return backbone
+
+
+def test_tokens_are_those_of_generate(ending):
+    early = 0
+    for seed in range(60):
+        prompt, limit = random_prompt(seed), 1 + seed % 14
+        ids = generate_greedily(ending, prompt, limit)
+        assert torch.equal(ids, by_generate(ending, prompt, limit)), seed
+        early += ids.shape[1] < limit
+    assert 12 < early < 48
+
+
+def test_the_end_of_sequence_token_is_included(ending):
+    texts = [generate_greedily(ending, random_prompt(seed), 30)[0].tolist() for seed in range(12)]
+    for text in texts:
+        assert not set(text[:-1]) & set(ending.eos_token_ids)
+        assert text[-1] in ending.eos_token_ids or len(text) == 30
+    assert any(text[-1] in ending.eos_token_ids for text in texts)
+
+
+def test_long_prompts_run_in_pieces(backbone, monkeypatch):
+    prompt = random_prompt(3, 50, 50)
+    whole = generate_greedily(backbone, prompt, 12)
+    lengths = []
+    monkeypatch.setattr(steps, "PREFILL_CHUNK", 16)
+    decoder = backbone.model.get_decoder()
+    hook = decoder.register_forward_pre_hook(
+        lambda module, args, inputs: lengths.append(inputs["position_ids"].shape[-1]), with_kwargs=True
+    )
+    assert torch.equal(generate_greedily(backbone, prompt, 12), whole)
+    hook.remove()
+    assert lengths == [16, 16, 16, 2] + [1] * 11
+
+
+def test_tokens_are_handed_on_as_they_come(backbone):
+    seen = []
+    ids = generate_greedily(backbone, random_prompt(1), 9, seen.append)
+    assert seen == ids[0].tolist()
+
+
+def live_tensors():
+    gc.collect()
+    tensors = [thing for thing in gc.get_objects() if type(thing) in (torch.Tensor, torch.nn.Parameter)]
+    return len(tensors), sum(tensor.nbytes for tensor in tensors)
+
+
+def test_500_clips_leave_nothing_behind(backbone):
+    with patch(backbone.model, layers=0) as handle:
+        for seed in range(520):
+            if seed == 20:
+                before = live_tensors()
+            prompt = random_prompt(seed % 20, 8, 24)
+            with handle.clip(prompt.columns, prompt_length=prompt.length):
+                ids = generate_greedily(backbone, prompt, 2)
+                scores = handle.scores(ids)
+            assert not ids.requires_grad and not scores.requires_grad
+    assert live_tensors() == before
+
+
+@pytest.mark.parametrize("mode", ["deferred", "rescore"])
+@pytest.mark.parametrize("include_last_prompt_row", [True, False])
+def test_scores_are_those_under_generate(ending, mode, include_last_prompt_row, monkeypatch):
+    # the tap asks the model which tokens end a text
+    monkeypatch.setattr(ending.model.generation_config, "eos_token_id", list(ending.eos_token_ids))
+    checked = 0
+    with patch(ending.model, layers="all", mode=mode) as handle:
+        for seed in range(8):
+            prompt = random_prompt(seed, 12, 60)
+            with handle.clip(prompt.columns, include_last_prompt_row):
+                expected_ids = by_generate(ending, prompt, 12)
+                if expected_ids.shape[1] == 1 and not include_last_prompt_row:
+                    continue
+                expected = handle.scores(expected_ids)
+            with handle.clip(prompt.columns, include_last_prompt_row, prompt_length=prompt.length):
+                ids = generate_greedily(ending, prompt, 12)
+            torch.testing.assert_close(handle.scores(ids), expected, rtol=1e-6, atol=1e-8)
+            checked += 1
+    assert checked >= 5
+
+
+@pytest.fixture
+def loops(backbone, monkeypatch):
+    """A model that goes round: after token t comes the next of 10, 11, 12, 10, .."""
+
+    class Circle(steps.Steps):
+        def step(self):
+            self.token.copy_(10 + self.token % 3)
+
+        def prefill(self):
+            self.token.fill_(99)
+
+    monkeypatch.setattr(greedy, "Steps", Circle)
+    return backbone
+
+
+def test_a_loop_is_cut_and_marked(loops):
+    guard = RepetitionGuard()
+    ids = generate_greedily(loops, random_prompt(0), 200, guard=guard)
+    assert guard.looped
+    assert ids[0].tolist() == [99, 10, 11, 12]
+    assert generate_greedily(loops, random_prompt(0), 200).shape == (1, 200)
+
+
+def test_a_guard_leaves_other_texts_alone(ending):
+    guard = RepetitionGuard()
+    for seed in range(10):
+        prompt = random_prompt(seed)
+        assert torch.equal(generate_greedily(ending, prompt, 20, guard=guard), generate_greedily(ending, prompt, 20))
+        assert not guard.looped
+
+
+# What a GPU does, as far as a CPU can tell: the static cache, reading nothing back in a step, tokens read late.
+
+
+def test_steps_over_a_static_cache_choose_the_same_tokens(backbone):
+    for seed in range(5):
+        prompt = random_prompt(seed)
+        fixed = steps.Steps(backbone.model, prompt, graph.static_cache(backbone.model, prompt.length + 20))
+        grown = steps.Steps(backbone.model, prompt, DynamicCache(config=backbone.model.get_decoder().config))
+        with torch.no_grad():
+            for index in range(20):
+                for one in (fixed, grown):
+                    one.prefill() if index == 0 else one.step()
+                assert torch.equal(fixed.token, grown.token)
+
+
+class Seen(torch.utils._python_dispatch.TorchDispatchMode):
+    """Notes which operations run."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.operations.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_reads_nothing_back_and_keeps_its_tensors(backbone):
+    prompt = random_prompt(0, 20, 20)
+    with patch(backbone.model, layers="all") as handle, handle.clip(slice(2, 9), prompt_length=20), torch.no_grad():
+        one = steps.Steps(backbone.model, prompt, graph.static_cache(backbone.model, 40))
+        one.prefill()
+        one.step()
+        token, keys = one.token.data_ptr(), one._cache.layers[0].keys.data_ptr()
+        with Seen() as seen:
+            one.step()
+        # each of these waits for the device, or makes a tensor from host memory
+        assert not seen.operations & {"_local_scalar_dense", "item", "nonzero", "lift_fresh", "lift", "equal"}
+        assert "index_copy_" in seen.operations
+        assert (one.token.data_ptr(), one._cache.layers[0].keys.data_ptr()) == (token, keys)
+
+
+def test_a_cpu_captures_nothing(backbone):
+    assert not graph.can_capture(backbone.model)
+
+
+class FakeEvent:
+    """Done only once it is waited for, or after `patience` looks."""
+
+    patience = 10**9
+
+    def __init__(self):
+        self.looks = 0
+        self.done = False
+
+    def record(self):
+        pass
+
+    def query(self):
+        self.looks += 1
+        return self.done or self.looks > self.patience
+
+    def synchronize(self):
+        self.done = True
+
+
+@pytest.mark.parametrize("patience", [0, 1, 3, 10**9])
+def test_late_tokens_come_in_order_and_at_most_a_few_steps_late(monkeypatch, patience):
+    monkeypatch.setattr(FakeEvent, "patience", patience)
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    real_empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **options: real_empty(*size, **options))
+    reader = TokenReader(20, torch.device("cuda"))
+    taken = []
+    for token in range(20):
+        taken += reader.put(torch.tensor([[token]]))
+        assert taken == list(range(len(taken)))
+        assert token + 1 - RUN_AHEAD <= len(taken) <= token + 1
+    taken += reader.rest()
+    assert taken == list(range(20))
+
+
+def test_a_text_ends_where_it_should_when_tokens_come_late(ending, monkeypatch):
+    """Steps run beyond the end are neither in the ids, nor handed on, nor scored."""
+    monkeypatch.setattr(ending.model.generation_config, "eos_token_id", list(ending.eos_token_ids))
+
+    class Late(TokenReader):
+        def __init__(self, capacity, device):
+            self._waiting = []
+
+        def put(self, token):
+            self._waiting.append(int(token))
+            return [self._waiting.pop(0)] if len(self._waiting) > RUN_AHEAD else []
+
+        def rest(self):
+            return self._waiting
+
+    with patch(ending.model, layers="all") as handle:
+        for seed in range(10):
+            prompt, seen, texts, scores = random_prompt(seed, 12), [], [], []
+            for reader in (TokenReader, Late):
+                monkeypatch.setattr(greedy, "TokenReader", reader)
+                with handle.clip(prompt.columns, prompt_length=prompt.length):
+                    texts.append(generate_greedily(ending, prompt, 9, seen.append))
+                scores.append(handle.scores(texts[-1]))
+            assert torch.equal(*texts)
+            assert torch.equal(*scores)
+            assert seen == texts[0][0].tolist() * 2
+
+
+@pytest.mark.gpu
+def test_captured_steps_choose_the_same_tokens(tmp_path):
+    from tiny_models import load_tiny_backbone
+
+    on_cpu = load_tiny_backbone(tmp_path, "llava_onevision")
+    from rlivs.backbones import load_backbone
+
+    on_gpu = load_backbone(tmp_path, device="cuda", dtype=torch.float32)
+    on_cpu.eos_token_ids = on_gpu.eos_token_ids = tuple(range(0, 256, 16))
+    assert graph.can_capture(on_gpu.model)
+    with patch(on_cpu.model, layers="all") as cpu_handle, patch(on_gpu.model, layers="all") as gpu_handle:
+        for seed in range(60):
+            prompt, limit = random_prompt(seed, 12), 1 + seed % 40
+            moved = Prompt(prompt.inputs_embeds.cuda(), prompt.columns)
+            with cpu_handle.clip(prompt.columns, prompt_length=prompt.length):
+                ids = generate_greedily(on_cpu, prompt, limit)
+            with gpu_handle.clip(prompt.columns, prompt_length=prompt.length):
+                gpu_ids = generate_greedily(on_gpu, moved, limit)
+            assert torch.equal(gpu_ids.cpu(), ids)
+            torch.testing.assert_close(gpu_handle.scores(gpu_ids).cpu(), cpu_handle.scores(ids), rtol=1e-3, atol=1e-5)
+    assert on_gpu.model.get_decoder() in graph._last_graphs
+
+
+@pytest.mark.gpu
+def test_captured_steps_do_not_gather_memory(tmp_path):
+    from tiny_models import load_tiny_backbone
+
+    load_tiny_backbone(tmp_path, "llava_onevision")
+    from rlivs.backbones import load_backbone
+
+    backbone = load_backbone(tmp_path, device="cuda")
+
+    def run(seed):
+        prompt = random_prompt(seed, 12)
+        generate_greedily(backbone, Prompt(prompt.inputs_embeds.cuda(), prompt.columns), 20)
+
+    for seed in range(40):
+        run(seed)
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_reserved()
+    for seed in range(500):
+        run(seed)
+    torch.cuda.synchronize()
+    assert torch.cuda.memory_reserved() == before
