@@ -12,6 +12,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from benchmarks.quality.world import prompts, questions, scenes
+from benchmarks.quality.world.grammar import COLOURS, SHAPES
+
+from . import reading
 
 
 @dataclass
@@ -21,7 +24,7 @@ class AnswerBatch:
     mask: Tensor  # [B, 1, length, length] bool: the list, and one's own question so far
     targets: Tensor  # [B, length] the next token where it belongs to an answer, else -100
     owner: Tensor  # [B, length] number of the question a target belongs to, -1 elsewhere
-    source: Tensor  # [B, length] column of the list that a target is read from, -1 where there is none
+    aids: reading.Aids
     kinds: list[list[str]]
 
 
@@ -46,6 +49,7 @@ def draw(
             starts.append(len(base))
             text = prompts.caption_line(line.start, line.end, line.text)
             base = base + tokenizer.encode(text, add_special_tokens=False).ids
+        starts.append(len(base))
         asks = []
         for number in range(asked):
             kind = kinds[(number + int(rng.integers(len(kinds)))) % len(kinds)]
@@ -54,21 +58,22 @@ def draw(
             )
             tail = tokenizer.encode(prompts.answer_tail(question.text), add_special_tokens=False).ids
             answer = [*tokenizer.encode(question.answer, add_special_tokens=False).ids, end]
-            asks.append((question.kind, tail, answer, sources(tokenizer, base, starts, question, len(answer))))
-        packed.append((base, asks))
-    length = max(len(base) + sum(len(t) + len(a) - 1 for _, t, a, _ in asks) for base, asks in packed)
+            asks.append((question, tail, answer))
+        packed.append((base, starts, listed, asks))
+    length = max(len(base) + sum(len(t) + len(a) - 1 for _, t, a in asks) for base, _, _, asks in packed)
     ids = torch.zeros(rows, length, dtype=torch.long)
     positions = torch.zeros(rows, length, dtype=torch.long)
     targets = torch.full((rows, length), -100)
     owner = torch.full((rows, length), -1)
-    source = torch.full((rows, length), -1)
+    aids = reading.empty(rows, length)
     group = torch.full((rows, length), -2)  # -1: the list, 0..: a question, -2: padding
-    for row, (base, asks) in enumerate(packed):
+    for row, (base, starts, listed, asks) in enumerate(packed):
         at = len(base)
+        _list_aids(aids, row, tokenizer, base, starts, listed)
         ids[row, :at] = torch.tensor(base)
         positions[row, :at] = torch.arange(at)
         group[row, :at] = -1
-        for number, (_, tail, answer, read) in enumerate(asks):
+        for number, (question, tail, answer) in enumerate(asks):
             whole = tail + answer[:-1]
             stop = at + len(whole)
             ids[row, at:stop] = torch.tensor(whole)
@@ -77,58 +82,92 @@ def draw(
             first = at + len(tail) - 1
             targets[row, first:stop] = torch.tensor(answer)
             owner[row, first:stop] = number
-            source[row, first:stop] = torch.tensor(read)
+            _answer_aids(aids, row, slice(first, stop), tokenizer, base, starts, listed, question)
             at = stop
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     mine = (group[:, :, None] == group[:, None, :]) | (group[:, None, :] == -1)
     mask = (mine & causal)[:, None]
-    return AnswerBatch(ids, positions, mask, targets, owner, source, [[kind for kind, *_ in asks] for _, asks in packed])
+    return AnswerBatch(
+        ids, positions, mask, targets, owner, aids, [[question.kind for question, _, _ in asks] for *_, asks in packed]
+    )
 
 
-def sources(
-    tokenizer: Tokenizer, base: list[int], starts: list[int], question: questions.Question, length: int
-) -> list[int]:
-    """For each token of an answer the column of the list that says it, -1 where none does.
+def _list_aids(
+    aids: reading.Aids,
+    row: int,
+    tokenizer: Tokenizer,
+    base: list[int],
+    starts: list[int],
+    listed: list[questions.Line],
+) -> None:
+    """What the list's own tokens should know."""
+    aids.before[row, starts[0] : len(base)] = torch.tensor(base[starts[0] - 1 : -1])
+    close = tokenizer.token_to_id("]")
+    for line, start, stop in zip(listed, starts, starts[1:], strict=False):
+        told = base.index(close, start) + 1
+        span = reading.digits_of(line.start) + reading.digits_of(line.end)
+        aids.span[row, told:stop] = torch.tensor(span)
+
+
+def _answer_aids(
+    aids: reading.Aids,
+    row: int,
+    span: slice,
+    tokenizer: Tokenizer,
+    base: list[int],
+    starts: list[int],
+    listed: list[questions.Line],
+    question: questions.Question,
+) -> None:
+    """What an answer's rows should know: what is asked, which line tells, and which word of it comes next.
 
     A caption is read word by word, and its end from the line break; a time from the line's start time; a colour
     and a yes from the word for the colour.
     """
-    columns = [-1] * length
+    thing = question.thing
+    if thing is None:
+        asked = reading.digits_of(listed[question.line].start)
+        aids.asked_time[row, span] = torch.tensor(asked)
+    else:
+        colour = reading.IGNORED if question.kind == "colour" else COLOURS.index(thing[0])
+        aids.asked_thing[row, span] = torch.tensor([colour, SHAPES.index(thing[1])])
     if question.line < 0:
-        return columns
+        return
     line = question.line + (question.kind == "after")
-    start = starts[line]
+    aids.line_time[row, span] = torch.tensor(reading.digits_of(listed[line].start))
+    if thing is not None:
+        pair = [tokenizer.token_to_id(f" {word}") for word in thing]
+        start = starts[question.line]
+        colour_at = next(i for i in range(start, len(base)) if base[i : i + 2] == pair)
+        aids.match[row, span] = colour_at + 1
+    length = span.stop - span.start
     if question.kind in ("at", "after"):
-        told = base.index(tokenizer.token_to_id("]"), start) + 1
-        return list(range(told, told + length))
-    if question.kind == "when":
-        digits = length - 4  # at, space, digits and colon, full stop, end
-        columns[2 : 2 + digits] = range(start + 1, start + 1 + digits)
-        return columns
-    words = question.text.rstrip("?").split()
-    shape = words[-1] if question.kind == "colour" else words[3]
-    colour = question.answer[:-1] if question.kind == "colour" else words[2]
-    pair = [tokenizer.token_to_id(f" {colour}"), tokenizer.token_to_id(f" {shape}")]
-    columns[0] = next(i for i in range(start, len(base)) if base[i : i + 2] == pair)
-    return columns
+        told = base.index(tokenizer.token_to_id("]"), starts[line]) + 1
+        aids.source[row, span] = torch.arange(told, told + length)
+    elif question.kind == "when":
+        digits = length - 4  # beside them: at, space, full stop, end
+        first = span.start + 2
+        aids.source[row, first : first + digits] = torch.arange(digits) + starts[line] + 1
+    else:
+        aids.source[row, span.start] = colour_at
 
 
-def pointer_loss(model: nn.Module, batch: AnswerBatch) -> Tensor:
-    """How far the last layer's first head is from reading each answer token where the list says it."""
-    rows, at = torch.nonzero(batch.source >= 0, as_tuple=True)
-    weights = model.model.language_model.layers[-1].self_attn.kept_weights[rows, 0, at, batch.source[rows, at]]
-    return -weights.float().clamp(min=1e-4).log().mean()
-
-
-def loss(model: nn.Module, batch: AnswerBatch, pointer: float = 0.0) -> tuple[Tensor, dict[str, float]]:
-    """Cross entropy of the answers (plus `pointer` times the pointer loss), and the share answered exactly by kind."""
+def loss(
+    model: nn.Module, batch: AnswerBatch, probes: reading.Probes, aid: float = 0.0
+) -> tuple[Tensor, dict[str, float]]:
+    """Cross entropy of the answers (plus `aid` times the aids' losses), and the share answered exactly by kind."""
     wanted = batch.targets >= 0
     embeds = model.get_input_embeddings()(batch.ids)
     bias = torch.zeros(batch.mask.shape, dtype=embeds.dtype).masked_fill_(~batch.mask, -1e9)
-    hidden = model.model.language_model(
-        inputs_embeds=embeds, attention_mask=bias, position_ids=batch.positions, use_cache=False
-    ).last_hidden_state
-    logits = model.lm_head(hidden[wanted]).float()
+    inner = model.model.language_model
+    out = inner(
+        inputs_embeds=embeds,
+        attention_mask=bias,
+        position_ids=batch.positions,
+        use_cache=False,
+        output_hidden_states=aid > 0,
+    )
+    logits = model.lm_head(out.last_hidden_state[wanted]).float()
     total = F.cross_entropy(logits, batch.targets[wanted])
     right = torch.ones_like(batch.targets, dtype=torch.bool)
     right[wanted] = logits.argmax(-1) == batch.targets[wanted]
@@ -137,8 +176,8 @@ def loss(model: nn.Module, batch: AnswerBatch, pointer: float = 0.0) -> tuple[Te
         for number, kind in enumerate(kinds):
             hits.setdefault(kind, []).append(float(right[row][batch.owner[row] == number].all()))
     figures = {"answer": total.item(), **{kind: sum(v) / len(v) for kind, v in sorted(hits.items())}}
-    if pointer > 0:
-        where = pointer_loss(model, batch)
-        figures["pointer"] = where.item()
-        total = total + pointer * where
+    if aid > 0:
+        for name, value in reading.loss(probes, out.hidden_states, inner.layers, batch.aids).items():
+            figures[name] = value.item()
+            total = total + aid * value
     return total, figures

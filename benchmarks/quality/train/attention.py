@@ -31,8 +31,9 @@ def plain_grouped(
 def use_plain_grouped(model: nn.Module) -> None:
     """Switch the language model's layers to `plain_grouped`; the checkpoint's config does not change.
 
-    The last layer keeps its weights `[B, Hq, T, T]` as `kept_weights`, for the loss that shows where to look.
+    The last two layers keep their weights `[B, Hq, T, T]` as `kept_weights`, for the losses that show where to look.
     """
-    model.model.language_model.layers[-1].self_attn.keeps_weights = True
+    for layer in model.model.language_model.layers[-2:]:
+        layer.self_attn.keeps_weights = True
     AttentionInterface.register(NAME, plain_grouped)
     model.model.language_model.config._attn_implementation_internal = NAME

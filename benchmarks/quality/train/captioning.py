@@ -99,12 +99,12 @@ def loss(
     total = F.cross_entropy(logits.flatten(0, 1), batch.ids.flatten())
     right = (logits.argmax(-1) == batch.ids) | (batch.ids < 0)
     figures = {"caption": total.item(), "exact": right.all(1).float().mean().item()}
-    if weight > 0:
+    known = batch.motion >= 0
+    if weight > 0 and known.any():
         start = sum(part.shape[1] for part in parts[:-3])
         seen = out.hidden_states[MOTION_LAYER][:, start : start + batch.clip.shape[1]]
         guess = probe(F.layer_norm(seen.float(), seen.shape[-1:]))
         extra = F.cross_entropy(guess.flatten(0, 1), batch.motion.flatten())
-        known = batch.motion >= 0
         figures["motion"] = (guess.argmax(-1) == batch.motion)[known].float().mean().item()
         total = total + weight * extra
     return total, figures

@@ -16,7 +16,7 @@ class Stage:
     rows: int  # clips a batch
     lines: tuple[int, int]  # captions in a list, at first and at the end of the stage
     text_tokens: int = 4500  # tokens in a batch of questions
-    pointer: float = 0.0  # weight of the loss that shows the last layer where an answer is read
+    aid: float = 0.0  # weight of the aids to reading
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Plan:
     stages: tuple[Stage, ...] = (
         Stage(100, CaptionMix((1,), (4,), probe=1.0), 40, (1, 3)),
         Stage(300, CaptionMix((1, 2), (4, 6, 8), memory=0.2, probe=1.0), 40, (3, 6)),
-        Stage(600, CaptionMix((1, 2), (4, 8, 16), 0.1, 0.4, 0.3), 16, (3, 10), 6500, 1.0),
-        Stage(500, CaptionMix((1, 2), (8, 16, 16), 0.12, 0.5), 20, (10, 30), 6000, 0.5),
+        Stage(200, CaptionMix((1, 2), (4, 8, 16), 0.1, 0.4, 0.3), 16, (3, 6), 6500, 0.0),
+        Stage(500, CaptionMix((1, 2), (8, 16), 0.12, 0.4), 12, (6, 14), 7000, 1.0),
+        Stage(400, CaptionMix((1, 2), (8, 16, 16), 0.12, 0.5), 20, (14, 30), 6000, 0.3),
     )
 
     @property
@@ -54,7 +55,5 @@ class Plan:
 
 def micro(plan: Plan) -> Plan:
     """The same plan, small enough for a test."""
-    stages = tuple(replace(stage, steps=2, rows=2, lines=(1, 2), text_tokens=200, pointer=0.5) for stage in plan.stages[:2])
-    return replace(
-        plan, tower_steps=2, tower_frames=4, pool_clips=40, held_clips=20, asked=2, stages=stages
-    )
+    stages = tuple(replace(stage, steps=2, rows=2, lines=(1, 2), text_tokens=200, aid=0.5) for stage in plan.stages[:2])
+    return replace(plan, tower_steps=2, tower_frames=4, pool_clips=40, held_clips=20, asked=2, stages=stages)

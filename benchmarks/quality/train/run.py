@@ -14,7 +14,7 @@ from torch import nn
 
 from benchmarks.quality.world import grammar, tokens
 
-from . import answering, captioning, pool, tower
+from . import answering, captioning, pool, reading, tower
 from .attention import use_plain_grouped
 from .export import export
 from .model import Shape, build, visual_tokens
@@ -91,6 +91,7 @@ def train(directory: Path, plan: Plan, shape: Shape, *, resume: bool, stop: int 
     use_plain_grouped(model)
     torch.manual_seed(plan.seed + 1)
     probe = nn.Linear(shape.text_width, len(grammar.MOTIONS))
+    readings = reading.Probes(shape.text_width, tokenizer.get_vocab_size())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
         tower_file, pool_file, state_file = (directory / f"{n}.pt" for n in ("tower", "pool", "state"))
@@ -104,12 +105,19 @@ def train(directory: Path, plan: Plan, shape: Shape, *, resume: bool, stop: int 
         clips, held = hold_out(pool.load(pool_file), plan.held_clips)
         parts = ("language_model", "lm_head", "image_newline")
         named = [(n, p) for n, p in model.named_parameters() if any(part in n for part in parts)]
-        optimizers = Optimizers([*named, *(("probe." + n, p) for n, p in probe.named_parameters())])
+        optimizers = Optimizers(
+            [
+                *named,
+                *(("probe." + n, p) for n, p in probe.named_parameters()),
+                *(("readings." + n, p) for n, p in readings.named_parameters()),
+            ]
+        )
         first = 0
         if resume and state_file.exists():
             state = torch.load(state_file)
             model.load_state_dict(state["model"])
             probe.load_state_dict(state["probe"])
+            readings.load_state_dict(state["readings"])
             optimizers.load_state_dict(state["optimizers"])
             first = state["step"]
         last = plan.steps if stop is None else min(stop, plan.steps)
@@ -122,12 +130,13 @@ def train(directory: Path, plan: Plan, shape: Shape, *, resume: bool, stop: int 
             asked = answering.draw(tokenizer, rng, lists, lines=(1, most), asked=plan.asked)
             with torch.autocast("cpu", torch.bfloat16):
                 seen, figures = captioning.loss(model, tokenizer, probe, batch, stage.mix.probe)
-                read, more = answering.loss(model, asked, stage.pointer)
+                read, more = answering.loss(model, asked, readings, stage.aid)
             optimizers.step(seen + read, schedule(step, plan.steps, plan.rate))
             log.add("language", step, figures | more)
             bar.update(task, advance=1)
             if (step + 1) % every == 0 or step + 1 == last:
                 state = {"step": step + 1, "model": model.state_dict(), "probe": probe.state_dict()}
+                state["readings"] = readings.state_dict()
                 torch.save(state | {"optimizers": optimizers.state_dict()}, directory / "state.new")
                 (directory / "state.new").replace(state_file)
                 export(model, directory / "checkpoint")

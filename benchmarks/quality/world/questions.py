@@ -35,10 +35,16 @@ class Question:
     text: str
     answer: str
     line: int
+    thing: tuple[str, str] | None = None  # colour and shape of the thing that the question is about
 
 
 def _article(name: str) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+def _pair(name: str) -> tuple[str, str]:
+    colour, shape = name.split()
+    return colour, shape
 
 
 def ask_at(lines: list[Line], index: int) -> Question:
@@ -51,28 +57,30 @@ def ask_when(lines: list[Line], index: int, thing: Thing) -> Question | None:
     if sum(other.name == thing.name for line in lines for other in line.things) != 1:
         return None
     answer = f"at {clock(lines[index].start)}."
-    return Question("when", f"When did {_article(thing.name)} appear?", answer, index)
+    return Question("when", f"When did {_article(thing.name)} appear?", answer, index, (thing.colour, thing.shape))
 
 
 def ask_after(lines: list[Line], index: int, thing: Thing) -> Question | None:
     """What the line after a thing's line tells; only if the thing appeared once, and not in the last line."""
     if index + 1 >= len(lines) or ask_when(lines, index, thing) is None:
         return None
-    return Question("after", f"What happened after {thing.told_past()}?", lines[index + 1].text, index)
+    text, answer = f"What happened after {thing.told_past()}?", lines[index + 1].text
+    return Question("after", text, answer, index, (thing.colour, thing.shape))
 
 
 def ask_colour(lines: list[Line], index: int, thing: Thing) -> Question | None:
     """The colour of a shape; only if that shape appeared once."""
     if sum(other.shape == thing.shape for line in lines for other in line.things) != 1:
         return None
-    return Question("colour", f"What colour was the {thing.shape}?", f"{thing.colour}.", index)
+    text, answer = f"What colour was the {thing.shape}?", f"{thing.colour}."
+    return Question("colour", text, answer, index, (thing.colour, thing.shape))
 
 
 def ask_did(lines: list[Line], name: str) -> Question:
     """Whether a thing appeared."""
     found = [i for i, line in enumerate(lines) if any(thing.name == name for thing in line.things)]
     answer = "yes." if found else "no."
-    return Question("did", f"Did {_article(name)} appear?", answer, found[0] if found else -1)
+    return Question("did", f"Did {_article(name)} appear?", answer, found[0] if found else -1, _pair(name))
 
 
 def sample_question(rng: np.random.Generator, lines: list[Line], kind: str) -> Question | None:
