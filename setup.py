@@ -169,10 +169,8 @@ def build(target: Path) -> str:
     objects = compile_all(nvcc)
     target.parent.mkdir(parents=True, exist_ok=True)
     libraries = [f"-L{part / 'lib'}" for part in parts_beside(nvcc)]
-    run(
-        [str(nvcc), "-shared", "-cudart", "static", *libraries, "-Xlinker", "--exclude-libs,ALL"]
-        + ["-o", str(target), *map(str, objects)]
-    )
+    options = ["-shared", "-cudart", "static", *libraries, "-Xlinker", "--exclude-libs,ALL"]
+    run([str(nvcc), *options, "-o", str(target), *map(str, objects)])
     names = ";".join(f"sm_{arch}" for arch in architectures())
     return f"built the CUDA extension for {names} with nvcc {nvcc_version(nvcc)} ({nvcc})"
 

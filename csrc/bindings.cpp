@@ -10,6 +10,7 @@
 
 #include "column_sums.h"
 #include "decode_attention.h"
+#include "launches.h"
 
 namespace py = pybind11;
 
@@ -134,6 +135,17 @@ PYBIND11_MODULE(RLIVS_MODULE, module) {
            py::arg("column_start"), py::arg("out"), py::arg("lse"), py::arg("column_sums"),
            py::arg("column_sums_stride"), py::arg("workspace"), py::arg("scale"), py::arg("stream"));
   module.def("build_info", &build_info, "What the module was built for and with.");
+  module.def(
+      "launches",
+      [] {
+        py::list found;
+        for (const LaunchFacts& each : launches()) {
+          found.append(py::dict(py::arg("name") = each.name, py::arg("threads") = each.threads,
+                                py::arg("shared_bytes") = each.shared_bytes));
+        }
+        return found;
+      },
+      "Every kernel, with the threads and dynamic shared memory of a launch.");
 #ifdef RLIVS_EMULATION
   module.def("set_seed", &simt::set_seed, "Seeds the order of threads and copies; resets the statistics.");
   module.def("statistics", [] {

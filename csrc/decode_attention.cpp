@@ -43,10 +43,11 @@ DecodePlan plan_decode(const DecodeShape& shape) {
   plan.head_chunks = (group + kernels.heads - 1) / kernels.heads;
   plan.padded_group = plan.head_chunks * kernels.heads;
 
-  const auto kernel = shape.num_columns > 0 ? kernels.scored_split : kernels.split;
-  const int64_t slots = static_cast<int64_t>(multiprocessors()) *
-                        blocks_per_multiprocessor("decode_split", kernel, kernels.threads,
-                                                  kernels.shared_bytes(shape.head_dim));
+  // Scored or not, the same splits and so the same output bits.
+  const int bytes = kernels.shared_bytes(shape.head_dim);
+  const int blocks = std::min(blocks_per_multiprocessor("decode_split", kernels.split, kernels.threads, bytes),
+                              blocks_per_multiprocessor("decode_split", kernels.scored_split, kernels.threads, bytes));
+  const int64_t slots = static_cast<int64_t>(multiprocessors()) * blocks;
   const int64_t units = static_cast<int64_t>(shape.batch) * shape.num_kv_heads * plan.head_chunks;
   const int64_t steps = (static_cast<int64_t>(shape.num_keys) + kernels.tile - 1) / kernels.tile;
   plan.splits = choose_splits(units, steps, slots, kStartSteps, kMaxDecodeSplits);

@@ -40,7 +40,7 @@ def current_stream(device: torch.device) -> int:
 
 
 def status() -> dict:
-    """built, architectures, error (of the build or of the import, else None), nvcc and build, for the environment report."""
+    """For the environment report: built, architectures, error (of the build or the import, or None), nvcc, build."""
     module = load()
     if isinstance(module, ImportError):
         return {"built": False, "architectures": [], "error": _reason(module), "nvcc": None, "build": build_record()}

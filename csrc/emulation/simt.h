@@ -82,6 +82,7 @@ inline void store_shared(T* pointer, T value) {
 }
 
 inline float exp2_fast(float x) { return std::exp2(x); }
+inline float multiply_rounded(float a, float b) { return a * b; }
 inline float log2_exact(float x) { return std::log2(x); }
 inline float tanh_exact(float x) { return std::tanh(x); }
 inline float max_keep_nan(float a, float b) { return a != a || b != b ? NAN : (a > b ? a : b); }

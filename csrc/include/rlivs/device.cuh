@@ -40,6 +40,9 @@ RLIVS_DEVICE float exp2_fast(float x) {
   return y;
 }
 
+// A product that is never fused with a sum around it: two kernels that share it give the same bits.
+RLIVS_DEVICE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
+
 RLIVS_DEVICE float log2_exact(float x) { return log2f(x); }
 RLIVS_DEVICE float tanh_exact(float x) { return tanhf(x); }
 

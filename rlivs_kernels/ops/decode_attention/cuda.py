@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from rlivs_kernels import cuda_module
-from rlivs_kernels.ops.column_sums.cuda import TYPES, layout_limit
+from rlivs_kernels.ops.column_sums.cuda import TYPES, readable
 from rlivs_kernels.ops.column_sums.cuda import limit as column_sums_limit
 
 
@@ -25,13 +25,11 @@ def decode_attention_cuda(
     column_sums: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Out [B, Hq, 1, D] in the inputs' dtype and lse fp32 [B, Hq]; adds to column_sums in place. Graph-safe.
+    """Out [B, Hq, 1, D] in the inputs' dtype and lse fp32 [B, Hq]; adds to column_sums in place.
 
-    Raises ValueError for values laid out as `limit` says keys can't be.
+    Lengths and starts are read on the device alone: a captured CUDA graph follows them.
     """
-    reason = layout_limit(value, "value")
-    if reason:
-        raise ValueError(f"{reason}; lay values out as keys, or use another backend")
+    value = readable(value)
     batch, num_heads, _, head_dim = query.shape
     device = query.device
     columns = 0 if column_sums is None else num_columns

@@ -152,7 +152,7 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
         const bool valid = key < keys.end;
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          acc[n][half * 2 + e] = valid ? acc[n][half * 2 + e] * p.logit_factor : -INFINITY;
+          acc[n][half * 2 + e] = valid ? multiply_rounded(acc[n][half * 2 + e], p.logit_factor) : -INFINITY;
         }
         if constexpr (kScored) {
           const int column = key - first_column;
@@ -173,7 +173,7 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
         highest[n][e] = merged;
         acc[n][e] = exp2_fast(acc[n][e] - merged);
         acc[n][e + 2] = exp2_fast(acc[n][e + 2] - merged);
-        sum[n][e] = sum[n][e] * rescale[e] + acc[n][e] + acc[n][e + 2];
+        sum[n][e] = fmaf(sum[n][e], rescale[e], acc[n][e] + acc[n][e + 2]);
       }
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {

@@ -1,0 +1,174 @@
+"""The CUDA kernels' logic without a GPU: the very sources, compiled for the emulator of csrc/emulation.
+
+Tiles, fragments, masks, splits, workspace, barriers and asynchronous copies are those of the GPU; the properties are
+those every backend is held to. Speed, registers and what nvcc makes of it are not seen here.
+"""
+
+import importlib.util
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import kernel_checks
+import pytest
+import torch
+
+from rlivs_kernels import attention_column_sums, cuda_module, decode_attention
+from rlivs_kernels.ops.column_sums import cuda as column_sums_cuda
+
+ROOT = Path(__file__).parents[2]
+EMULATION = ROOT / "csrc" / "emulation"
+HALF, BFLOAT16, SINGLE = torch.float16, torch.bfloat16, torch.float32
+
+# One worker builds, and the emulator has one set of threads.
+pytestmark = [
+    pytest.mark.xdist_group("cuda_emulation"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the emulator's fibers are written for Linux"),
+]
+
+
+def load(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def builder():
+    return load("emulation_build", EMULATION / "build.py")
+
+
+@pytest.fixture(scope="module")
+def emulated(builder):
+    return load(builder.MODULE, builder.build())
+
+
+@pytest.fixture
+def emulator(emulated, monkeypatch):
+    """The public functions with backend="cuda", on CPU tensors."""
+    monkeypatch.setattr(cuda_module, "load", lambda: emulated)
+    monkeypatch.setattr(cuda_module, "limit", lambda device: None)
+    monkeypatch.setattr(cuda_module, "current_stream", lambda device: 0)
+    emulated.set_seed(7)
+    yield emulated
+    assert emulated.statistics()["conflicting_matrix_loads"] == 0, "ldmatrix meets bank conflicts"
+
+
+def column_sums(query, key, **options):
+    """Layouts that the backend refuses are refused in a line that names the limit, and served as a copy."""
+    try:
+        return attention_column_sums(query, key, backend="cuda", **options)
+    except ValueError as error:
+        assert "it needs 1" in str(error)
+        return attention_column_sums(query.contiguous(), key.contiguous(), backend="cuda", **options)
+
+
+@pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
+@pytest.mark.parametrize("check", kernel_checks.COLUMN_SUM_CHECKS, ids=lambda check: check.__name__)
+def test_column_sums(emulator, check, dtype):
+    check(column_sums, "cpu", dtype)
+
+
+@pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
+@pytest.mark.parametrize("check", kernel_checks.DECODE_CHECKS, ids=lambda check: check.__name__)
+def test_decode_attention(emulator, check, dtype):
+    check(partial(decode_attention, backend="cuda"), "cpu", dtype)
+
+
+@pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
+@pytest.mark.parametrize(
+    ("heads", "rows", "keys", "dim"),
+    [
+        ((1, 1), 1, 1, 64),
+        ((4, 2), 3, 37, 80),
+        ((4, 1), 65, 129, 96),
+        ((14, 2), 37, 300, 128),
+        ((8, 1), 33, 64, 64),
+        ((7, 1), 20, 140, 256),
+    ],
+)
+def test_column_sum_shapes(emulator, heads, rows, keys, dim, dtype):
+    kernel_checks.serves_group(column_sums, "cpu", dtype, heads, rows, keys, dim)
+
+
+@pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
+@pytest.mark.parametrize(
+    ("heads", "keys", "dim"),
+    [((1, 1), 1, 64), ((4, 2), 37, 80), ((28, 4), 300, 128), ((9, 1), 70, 64), ((34, 2), 65, 96), ((17, 1), 130, 256)],
+)
+def test_decode_shapes(emulator, heads, keys, dim, dtype):
+    kernel_checks.step_serves_group(partial(decode_attention, backend="cuda"), "cpu", dtype, heads, keys, dim)
+
+
+def test_more_layers_than_a_launch_holds(emulator):
+    query, key = kernel_checks.tensors("cpu", HALF, batch=1, heads=(2, 1), rows=2, keys=40, layers=35)
+    kernel_checks.compare(column_sums, query, key, column_range=(0, 30), query_start=37)
+
+
+def test_negative_and_zero_scales(emulator):
+    query, key = kernel_checks.tensors("cpu", HALF)
+    for scale in (-0.2, 0.0):
+        kernel_checks.compare(column_sums, query[0], key[0], column_range=(3, 149), query_start=100, scale=scale)
+
+
+def test_unaligned_rows_are_refused(emulator):
+    query, key = kernel_checks.tensors("cpu", HALF)
+    shifted = torch.zeros(key[0].numel() + 1, dtype=HALF)[1:].view(key[0].shape)
+    with pytest.raises(ValueError, match="multiples of 16 bytes"):
+        attention_column_sums(query[0], shifted, column_range=(0, 9), query_start=100, backend="cuda")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_threads_changes_no_bit(emulator, seed):
+    query, key = kernel_checks.tensors("cpu", BFLOAT16, heads=(14, 2), rows=30)
+    emulator.set_seed(0)
+    first = column_sums(query[0], key[0], column_range=(3, 110), query_start=120)
+    emulator.set_seed(seed + 1)
+    assert torch.equal(column_sums(query[0], key[0], column_range=(3, 110), query_start=120), first)
+
+
+def test_the_work_is_split(emulator):
+    """On the emulator's four multiprocessors, and the splits depend on shapes alone."""
+    shape = (0, 0, 1, 1, 28, 4, 40, 700, 300, 64, False, False)
+    plan, again = emulator.ColumnSumsPlan(*shape), emulator.ColumnSumsPlan(*shape)
+    assert plan.key_splits > 1 and plan.row_splits > 1
+    assert (plan.key_splits, plan.row_splits) == (again.key_splits, again.row_splits)
+    assert emulator.DecodePlan(0, 0, 1, 28, 4, 700, 300, 64).splits > 1
+
+
+def test_the_workspace_of_a_clip_stays_small(emulator):
+    """LLaVA-OneVision-7B: four layers, 256 rows, 3,136 of 6,430 keys."""
+    plan = emulator.ColumnSumsPlan(0, 1, 4, 1, 28, 4, 256, 6430, 3136, 128, False, False)
+    assert plan.workspace_bytes < 8 * 2**20
+
+
+def test_the_limits_are_named():
+    query, key = kernel_checks.tensors("cpu", HALF, dim=64)
+    assert "CUDA tensors" in column_sums_cuda.limit(query[0], key[0])
+    assert "head sizes" in column_sums_cuda.limit(query[0][..., :48], key[0][..., :48])
+    assert "float64" in column_sums_cuda.limit(query[0].double(), key[0].double())
+
+
+def test_the_emulator_finds_flaws(builder, tmp_path):
+    """Otherwise a green run above would say little."""
+    sources = [EMULATION / "simt.cpp", EMULATION / "flaws.cpp"]
+    objects = builder.compile_all(sources)
+    program = tmp_path / "flaws"
+    subprocess.run([builder.COMPILER, *map(str, objects), "-o", str(program)], check=True)
+    output = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout
+    found = dict(line.split(": ", 1) for line in output.splitlines())
+    assert found.pop("correct") == "nothing"
+    expected = {
+        "copy_not_waited_for": "before its asynchronous copy was waited for",
+        "barrier_missing_before_a_read": "a barrier is missing",
+        "warp_barrier_across_warps": "a barrier is missing",
+        "barrier_missing_before_a_write": "a barrier is missing",
+        "read_of_what_nothing_wrote": "nothing wrote",
+        "outside_shared_memory": "outside the block's shared memory",
+        "barrier_in_a_branch": "never reach",
+    }
+    assert found.keys() == expected.keys()
+    for name, words in expected.items():
+        assert words in found[name]
