@@ -8,7 +8,7 @@ import numpy as np
 
 
 class EmbeddingMatrix:
-    """Rows `[n, dim]` float32 with the time each caption ended, in order of clips.
+    """Rows `[n, dim]` float32 of consecutive clips with the time each caption ended; `next_clip` is yet to come.
 
     Grows by doubling: appending a row costs a copy of that row on average, not of the matrix.
     """
@@ -17,6 +17,7 @@ class EmbeddingMatrix:
         self._rows = np.empty((0, dim), np.float32)
         self._ends = np.empty(0, np.float64)
         self._count = 0
+        self.next_clip = 0
 
     def __len__(self) -> int:
         return self._count
@@ -31,6 +32,16 @@ class EmbeddingMatrix:
             self._rows[self._count] = np.frombuffer(vector, "<f4")
             self._ends[self._count] = end
             self._count += 1
+            self.next_clip += 1
+
+    def forget_before(self, clip: int) -> None:
+        """Let go of the rows of earlier clips; arrays handed out before stay as they are."""
+        first = self.next_clip - self._count
+        dropped = min(max(clip - first, 0), self._count)
+        # The memory goes when the matrix grows next, which copies it.
+        self._rows, self._ends = self._rows[dropped:], self._ends[dropped:]
+        self._count -= dropped
+        self.next_clip = max(self.next_clip, clip)
 
     def ended_by(self, time: float | None) -> np.ndarray:
         """The rows `[n, dim]` whose captions ended at `time` or before (None: all). Not to be written to."""

@@ -52,6 +52,21 @@ _TABLES = (
         vector BLOB NOT NULL,
         PRIMARY KEY (stream_id, clip)
     )""",
+    # clip: the next one when the gap was noted
+    """CREATE TABLE gaps (
+        stream_id INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        clip INTEGER NOT NULL,
+        start_time REAL NOT NULL,
+        end_time REAL NOT NULL,
+        reason TEXT NOT NULL,
+        PRIMARY KEY (stream_id, number)
+    )""",
+    # of live streams: the Unix time of second 0
+    """CREATE TABLE epochs (
+        stream_id INTEGER PRIMARY KEY,
+        unix_time REAL NOT NULL
+    )""",
 )
 
 

@@ -19,6 +19,9 @@ import numpy as np
 from rlivs.errors import InputError
 from rlivs.memory.embedding_matrix import EmbeddingMatrix
 from rlivs.memory.schema import check_file, check_place, connect, input_errors
+from rlivs.memory.stream_log import LogEntry, StoredGap, merged
+
+_GAP = "number, clip, start_time, end_time, reason"
 
 
 @dataclass(frozen=True)
@@ -184,13 +187,24 @@ class CaptionStore:
         ((last,),) = self._of_stream(stream, "SELECT coalesce(max(clip), -1) FROM captions WHERE stream_id = ?")
         return last
 
+    def last_end(self, stream: str) -> float:
+        """Where the newest caption or gap ends, in seconds of the stream; 0 if there is none."""
+        ends = [
+            self._of_stream(stream, f"SELECT coalesce(max(end_time), 0) FROM {table} WHERE stream_id = ?")[0][0]
+            for table in ("captions", "gaps")
+        ]
+        return max(ends)
+
     def captions(self, stream: str, ended_by: float | None = None) -> list[Caption]:
         """The captions that ended at `ended_by` seconds or before (None: all), in order of clips."""
+        return self._captions(stream, "end_time <= ?", math.inf if ended_by is None else ended_by)
+
+    def _captions(self, stream: str, condition: str, value: float) -> list[Caption]:
         rows = self._of_stream(
             stream,
             "SELECT clip, start_time, end_time, text, num_tokens, selected FROM captions "
-            "WHERE stream_id = ? AND end_time <= ? ORDER BY clip",
-            math.inf if ended_by is None else ended_by,
+            f"WHERE stream_id = ? AND {condition} ORDER BY clip",
+            value,
         )
         return [
             Caption(stream, clip, start, end, text, num_tokens, tuple(np.frombuffer(selected, "<i4").tolist()))
@@ -207,12 +221,13 @@ class CaptionStore:
             if dim is None:
                 return np.empty((0, 0), np.float32)
             matrix = self._matrices.setdefault(stream, EmbeddingMatrix(dim))
+            matrix.forget_before(self._first_index(stream))
             matrix.extend(
                 self._of_stream(
                     stream,
                     "SELECT vector, end_time FROM embeddings JOIN captions USING (stream_id, clip) "
                     "WHERE stream_id = ? AND clip >= ? ORDER BY clip",
-                    len(matrix),
+                    matrix.next_clip,
                 )
             )
             return matrix.ended_by(ended_by)
@@ -220,9 +235,12 @@ class CaptionStore:
     def recall(self, stream: str, ended_by: float | None = None) -> tuple[list[Caption], np.ndarray]:
         """`captions` and `embeddings` of one moment, row by row the same, whatever is appended meanwhile."""
         with self._lock:
-            embeddings = self.embeddings(stream, ended_by)
-            # Captions are only ever added behind the ones there are.
-            return self.captions(stream, ended_by)[: len(embeddings)], embeddings
+            while True:
+                first = self._first_index(stream)
+                embeddings = self.embeddings(stream, ended_by)
+                captions = self.captions(stream, ended_by)
+                if first == self._first_index(stream):  # else another process has pruned meanwhile
+                    return captions[: len(embeddings)], embeddings
 
     def visual_slots(self, stream: str) -> list[bytes]:
         """The visual slots kept, oldest first."""
@@ -237,6 +255,109 @@ class CaptionStore:
         """The scores `[n]` float32 of clip `index`; None if there are none."""
         rows = self._of_stream(stream, "SELECT vector FROM scores WHERE stream_id = ? AND clip = ?", index)
         return np.frombuffer(rows[0][0], "<f4").astype(np.float32) if rows else None
+
+    def add_gap(self, stream: str, start: float, end: float, reason: str) -> StoredGap:
+        """Note that the stream had no pictures from `start` to `end` (seconds), before the clip that comes next."""
+        if not (math.isfinite(start) and math.isfinite(end) and start <= end):
+            raise InputError(f"a gap would last from {start} to {end} s; end must follow start")
+        with self._writing() as connection:
+            stream_id = self._id(connection, stream)
+            number = _one(connection, "SELECT coalesce(max(number), -1) + 1 FROM gaps WHERE stream_id = ?", stream_id)
+            clip = _one(connection, "SELECT coalesce(max(clip), -1) + 1 FROM captions WHERE stream_id = ?", stream_id)
+            gap = StoredGap(number, clip, start, end, reason)
+            connection.execute(
+                "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", (stream_id, number, clip, start, end, reason)
+            )
+        return gap
+
+    def gaps(self, stream: str) -> list[StoredGap]:
+        """The gaps of a stream, in the order they were noted."""
+        rows = self._of_stream(stream, f"SELECT {_GAP} FROM gaps WHERE stream_id = ? ORDER BY number")
+        return [StoredGap(*row) for row in rows]
+
+    def log(self, stream: str, after: int = -1) -> list[LogEntry[Caption | StoredGap]]:
+        """Captions and gaps with a serial number above `after`, in the order they were committed."""
+        with self._lock:
+            rows = self._of_stream(
+                stream, f"SELECT {_GAP} FROM gaps WHERE stream_id = ? AND clip + number > ? ORDER BY number", after
+            )
+            gaps = [StoredGap(*row) for row in rows]
+            if gaps:
+                gaps_before = gaps[0].number
+            else:
+                query = "SELECT coalesce(max(number), -1) + 1 FROM gaps WHERE stream_id = ?"
+                ((gaps_before,),) = self._of_stream(stream, query)
+            captions = self._captions(stream, "clip >= ?", after + 1 - gaps_before)
+            return merged(captions, captions[0].index if captions else 0, gaps, gaps_before)
+
+    def set_epoch(self, stream: str, unix_time: float) -> None:
+        """Note that second 0 of a live stream was at `unix_time`."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (self._id(connection, stream), unix_time))
+
+    def epoch(self, stream: str) -> float | None:
+        """The Unix time of a live stream's second 0; None where it was not noted."""
+        rows = self._of_stream(stream, "SELECT unix_time FROM epochs WHERE stream_id = ?")
+        return rows[0][0] if rows else None
+
+    def prune(self, stream: str, *, keep_last: int | None = None, ended_before: float | None = None) -> int:
+        """Delete old captions with all that belongs to them; returns how many.
+
+        Those go that are not among the newest `keep_last`, and those that ended before `ended_before` seconds. The
+        newest caption always stays, and so does the visual memory: the stream can be continued as if nothing was
+        deleted. Gaps before the captions that stay are deleted too.
+        """
+        if keep_last is not None and keep_last < 1:
+            raise InputError(f"cannot keep the last {keep_last} captions; keep at least 1")
+        with self._writing() as connection:
+            stream_id = self._id(connection, stream)
+            last = _one(connection, "SELECT max(clip) FROM captions WHERE stream_id = ?", stream_id)
+            if last is None:
+                return 0
+            first = 0 if keep_last is None else last + 1 - keep_last
+            if ended_before is not None:
+                query = "SELECT coalesce(max(clip), -1) + 1 FROM captions WHERE stream_id = ? AND end_time < ?"
+                first = max(first, _one(connection, query, stream_id, ended_before))
+            first = min(first, last)
+            count = connection.execute(
+                "DELETE FROM captions WHERE stream_id = ? AND clip < ?", (stream_id, first)
+            ).rowcount
+            for table in ("embeddings", "scores"):
+                connection.execute(f"DELETE FROM {table} WHERE stream_id = ? AND clip < ?", (stream_id, first))
+            # The newest gap stays: serial numbers are counted from it.
+            connection.execute(
+                "DELETE FROM gaps WHERE stream_id = ? AND clip <= ? "
+                "AND number < (SELECT max(number) FROM gaps WHERE stream_id = ?)",
+                (stream_id, first, stream_id),
+            )
+        return count
+
+    def delete_stream(self, stream: str) -> None:
+        """Delete a stream with all that belongs to it."""
+        with self._writing() as connection:
+            stream_id = self._id(connection, stream)
+            for table in ("captions", "embeddings", "scores", "visual_slots", "gaps", "epochs"):
+                connection.execute(f"DELETE FROM {table} WHERE stream_id = ?", (stream_id,))
+            connection.execute("DELETE FROM streams WHERE id = ?", (stream_id,))
+            self._matrices.pop(stream, None)
+
+    def compact(self) -> None:
+        """Give the room of what was deleted back to the disk. Takes as long as copying the file."""
+        with self._lock, input_errors(self._name):
+            self._connect_if_there()
+            if self._connection is not None:
+                self._connection.execute("VACUUM")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _first_index(self, stream: str) -> int:
+        ((first,),) = self._of_stream(stream, "SELECT coalesce(min(clip), 0) FROM captions WHERE stream_id = ?")
+        return first
+
+    def _id(self, connection: sqlite3.Connection, stream: str) -> int:
+        row = connection.execute("SELECT id FROM streams WHERE name = ?", (stream,)).fetchone()
+        if row is None:
+            raise _unknown(stream, [name for (name,) in connection.execute("SELECT name FROM streams ORDER BY id")])
+        return row[0]
 
     def _check_next(self, connection: sqlite3.Connection, caption: Caption, embedder_id: str, dim: int) -> int:
         """The id of the caption's stream, whose embedder is now `embedder_id`."""
@@ -310,6 +431,10 @@ class CaptionStore:
 def _has_content(path: Path) -> bool:
     """An empty file counts as none: a process was killed before its first transaction."""
     return path.exists() and path.stat().st_size > 0
+
+
+def _one(connection: sqlite3.Connection, query: str, *values: Any) -> Any:
+    return connection.execute(query, values).fetchone()[0]
 
 
 def _packed(values: Any, dtype: str) -> bytes:

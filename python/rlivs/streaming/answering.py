@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rlivs.backbones import Backbone
+from rlivs.backbones.protocol import Prompt
 from rlivs.config import PipelineConfig
-from rlivs.decoding import TextStream, decode_text, generate_greedily
+from rlivs.decoding import TextStream, decode_text, greedy_tokens
 from rlivs.errors import InputError
 from rlivs.memory.embedders import Embedder
 from rlivs.memory.retrieval import select_captions
 from rlivs.memory.store import Caption
 from rlivs.times import format_time
+from rlivs.video import Frame, make_clips
 
 
 @dataclass(frozen=True)
 class Answer:
     """An answer's text and its citations: the captions that were in its prompt, in order of time.
 
-    `at` is the moment of the question in seconds of the stream: no caption that ended later was used.
+    `at` is the moment of the question in seconds of the stream: no caption that ended later was used. An answer from
+    the last frames has no citations; `frame_times` are the times of the frames it looked at, in seconds.
     """
 
     question: str
     text: str
     at: float
     citations: tuple[Caption, ...]
+    frame_times: tuple[float, ...] = ()
+
+
+# An answer in the making: one step of the model each time it is resumed.
+AnswerSteps = Generator[None, None, Answer]
 
 
 def caption_line(start: float, end: float, text: str) -> str:
@@ -55,7 +63,7 @@ def captions_budget(backbone: Backbone, config: PipelineConfig, question: str) -
     return min(config.context_budget, room)
 
 
-def answer_question(
+def answer_steps(
     backbone: Backbone,
     embedder: Embedder,
     config: PipelineConfig,
@@ -64,10 +72,11 @@ def answer_question(
     captions: Sequence[Caption],
     embeddings: np.ndarray,
     on_text: Callable[[str], None] | None = None,
-) -> Answer:
+) -> AnswerSteps:
     """Answer from captions (section 3.3): MMR over `embeddings` `[n, d]`, budget, chronological order, greedy text.
 
-    `captions` must already be those that ended by `at`. Raises InputError for an empty question or no caption.
+    Pauses after each step of the model. `captions` must already be those that ended by `at`. Raises InputError for an
+    empty question or no caption.
     """
     question = check_question(question)
     if not captions:
@@ -82,14 +91,59 @@ def answer_question(
     )
     lines = "\n".join(caption_line(c.start, c.end, c.text) for c in chosen)
     prompt = backbone.text_prompt(config.answer_prompt.format(captions=lines, question=question))
+    text = yield from _speak(backbone, prompt, config.max_answer_tokens, on_text)
+    return Answer(question=question, text=text, at=at, citations=tuple(chosen))
+
+
+def frames_answer_steps(
+    backbone: Backbone,
+    config: PipelineConfig,
+    question: str,
+    frames: Sequence[Frame],
+    on_text: Callable[[str], None] | None = None,
+) -> AnswerSteps:
+    """Answer from the last frames alone, without captions or memory, pausing after each step of the model.
+
+    Frames of another size than the last one are resized to it. Raises InputError for an empty question, no frame, or
+    frames that do not fit the model.
+    """
+    question = check_question(question)
+    if not frames:
+        raise InputError("no frame has come yet; ask again when the stream runs")
+    [clip] = make_clips(frames, fps=config.fps, frames_per_clip=len(frames))
+    visual = backbone.encode(clip.frames)
+    yield
+    prompt = backbone.caption_prompt(visual, (), question)
+    if prompt.length >= backbone.max_positions:
+        raise InputError(
+            f"{len(frames)} frames take {prompt.length} tokens but the model holds {backbone.max_positions}; "
+            "lower frames_per_clip"
+        )
+    text = yield from _speak(backbone, prompt, config.max_answer_tokens, on_text)
+    return Answer(question=question, text=text, at=clip.times[-1], citations=(), frame_times=clip.times)
+
+
+def run_to_end(steps: AnswerSteps) -> Answer:
+    """All steps at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def _speak(
+    backbone: Backbone, prompt: Prompt, max_new_tokens: int, on_text: Callable[[str], None] | None
+) -> Generator[None, None, str]:
     stream = TextStream(backbone.tokenizer, on_text) if on_text else None
-    room = min(config.max_answer_tokens, backbone.max_positions - prompt.length)
-    ids = generate_greedily(backbone, prompt, room, stream)
+    ids: list[int] = []
+    for token in greedy_tokens(backbone, prompt, min(max_new_tokens, backbone.max_positions - prompt.length)):
+        ids.append(token)
+        if stream is not None:
+            stream(token)
+        if token in backbone.eos_token_ids:
+            break
+        yield
     if stream is not None:
         stream.close()
-    return Answer(
-        question=question,
-        text=decode_text(backbone.tokenizer, ids[0].tolist()),
-        at=at,
-        citations=tuple(chosen),
-    )
+    return decode_text(backbone.tokenizer, ids)

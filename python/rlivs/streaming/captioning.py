@@ -45,14 +45,17 @@ def caption_clip(
     memory: Sequence[SelectedTokens],
     config: PipelineConfig,
     on_token: Callable[[int], None] | None = None,
+    between_steps: Callable[[], None] | None = None,
 ) -> CaptionedClip:
     """Caption `clip` with `memory` before it, and select the visual tokens the caption attended to most.
 
     The score of column j is `1/L sum_l 1/H sum_h 1/N sum_i A[l,h,i,j]` over the rows i that produced the caption; the
-    softmax runs over all keys, and only the clip's own columns are scored. Raises InputError if the prompt does not
-    fit the model.
+    softmax runs over all keys, and only the clip's own columns are scored. `between_steps` is called between two steps
+    of the model, which it may use for something else meanwhile. Raises InputError if the prompt does not fit the model.
     """
     visual = backbone.encode(clip.frames)
+    if between_steps is not None:
+        between_steps()
     prompt = backbone.caption_prompt(visual, memory, config.caption_prompt)
     room = backbone.max_positions - prompt.length
     if room < 1:
@@ -61,7 +64,15 @@ def caption_clip(
             "lower frames_per_clip, memory_slots or keep_tokens"
         )
     with tap.clip(columns=prompt.columns, include_last_prompt_row=config.include_last_prompt_row):
-        ids = generate_greedily(backbone, prompt, min(config.max_caption_tokens, room), on_token)
+
+        def after_token(token: int) -> None:
+            if on_token is not None:
+                on_token(token)
+            if between_steps is not None:
+                with tap.paused():
+                    between_steps()
+
+        ids = generate_greedily(backbone, prompt, min(config.max_caption_tokens, room), after_token)
         scores = tap.scores(ids).to(visual.embeddings.device)
     num_columns = visual.embeddings.shape[0]
     indices = rk.select_top_tokens(scores, config.tokens_to_keep(num_columns))[0]

@@ -14,8 +14,17 @@ from rlivs.memory.embedders import Embedder
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.memory.visual import VisualMemory
 from rlivs.scoring import Handle
-from rlivs.streaming.answering import Answer, answer_question, caption_line
+from rlivs.streaming.answering import (
+    Answer,
+    AnswerSteps,
+    answer_steps,
+    caption_line,
+    check_question,
+    frames_answer_steps,
+    run_to_end,
+)
 from rlivs.streaming.captioning import CaptionedClip, caption_clip
+from rlivs.streaming.recent_frames import AnswerFrom, RecentFrames, asks_about_present, check_answer_from
 from rlivs.video import Frame, Sampler, VideoClip, iter_clips, make_clips
 
 
@@ -46,11 +55,17 @@ class Session:
             self._memory.push(VisualMemory.from_bytes(payload))
         self._sampler = Sampler(config.fps, first_sample=self.next_clip * config.frames_per_clip)
         self._pending: list[Frame] = []
+        self.recent = RecentFrames(config.frames_per_clip)
 
     @property
     def next_clip(self) -> int:
         """Index of the clip that comes next: 0 for a new stream."""
         return self._store.last_index(self.name) + 1
+
+    @property
+    def visual_bytes(self) -> int:
+        """What the visual memory takes, in bytes."""
+        return sum(slot.embeddings.nbytes + slot.indices.nbytes for slot in self._memory.slots)
 
     @property
     def captions(self) -> list[Caption]:
@@ -77,6 +92,7 @@ class Session:
         captioned = []
         for sampled in self._sampler.push(Frame(image=frame, time=time)):
             self._pending.append(sampled)
+            self.recent.add(sampled)
             if len(self._pending) == self.config.frames_per_clip:
                 captioned.append(self._process_pending())
         return captioned
@@ -86,13 +102,24 @@ class Session:
         self._pending += self._sampler.finish()
         return self._process_pending() if self._pending else None
 
-    def process(self, clip: VideoClip, *, on_token: Callable[[int], None] | None = None) -> CaptionedClip:
-        """Caption one clip, select its tokens, remember both. Raises InputError for a clip out of order."""
+    def process(
+        self,
+        clip: VideoClip,
+        *,
+        on_token: Callable[[int], None] | None = None,
+        between_steps: Callable[[], None] | None = None,
+    ) -> CaptionedClip:
+        """Caption one clip, select its tokens, remember both. Raises InputError for a clip out of order.
+
+        The model may be used for something else in `between_steps`, which is called between two of its steps.
+        """
         if clip.index != self.next_clip:
             raise InputError(
                 f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; clips come in order"
             )
-        result = caption_clip(self._backbone, self._tap, clip, self._memory.slots, self.config, on_token)
+        for image, time in zip(clip.frames, clip.times, strict=True):
+            self.recent.add(Frame(image, time))
+        result = caption_clip(self._backbone, self._tap, clip, self._memory.slots, self.config, on_token, between_steps)
         line = caption_line(result.start, result.end, result.caption)
         caption = Caption(
             stream=self.name,
@@ -114,16 +141,44 @@ class Session:
         self._memory.push(result.tokens)
         return result
 
-    def ask(self, question: str, at: float | None = None, *, on_text: Callable[[str], None] | None = None) -> Answer:
+    def ask(
+        self,
+        question: str,
+        at: float | None = None,
+        *,
+        answer_from: AnswerFrom = "memory",
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
         """Answer a question as of the moment `at` (seconds; default: now, the end of the last clip).
 
-        Only captions that ended by then are used. `on_text` is called with pieces of the answer as they come.
-        Raises InputError for an empty question, or when nothing had been captioned yet.
+        `answer_from` "memory": from the captions that ended by then, and no later ones. "recent-frames": from the last
+        frames that were shown by then, captioned or not, as many as a clip has. "auto": from those frames if the
+        question is about the present ("now", "currently", ...) or nothing is captioned yet, else from memory.
+        `on_text` is called with pieces of the answer as they come. Raises InputError for an empty question, or when
+        there is nothing to answer from.
         """
-        captions = self._store.captions(self.name, ended_by=at)
+        return run_to_end(self.ask_steps(question, at, answer_from=answer_from, on_text=on_text))
+
+    def ask_steps(
+        self,
+        question: str,
+        at: float | None = None,
+        *,
+        answer_from: AnswerFrom = "memory",
+        on_text: Callable[[str], None] | None = None,
+    ) -> AnswerSteps:
+        """`ask`, pausing after each step of the model. Captions and frames are those there are when this is called."""
+        check_answer_from(answer_from)
+        question = check_question(question)
+        frames = self.recent.until(at)
+        if answer_from == "auto":
+            of_present = asks_about_present(question) or not self._store.captions(self.name, ended_by=at)
+            answer_from = "recent-frames" if frames and of_present else "memory"
+        if answer_from == "recent-frames":
+            return frames_answer_steps(self._backbone, self.config, question, frames, on_text)
+        captions, embeddings = self._store.recall(self.name, ended_by=at)
         moment = at if at is not None else (captions[-1].end if captions else 0.0)
-        embeddings = self._store.embeddings(self.name, ended_by=at)
-        return answer_question(
+        return answer_steps(
             self._backbone, self._embedder, self.config, question, moment, captions, embeddings, on_text
         )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 
@@ -27,7 +27,7 @@ class VideoStream:
     container; time_base: seconds a timestamp unit; origin: the timestamp of time 0, in seconds;
     frame_step: the nominal time between frames (exact, as origin is); stated_end: where the header says the
     file ends (None where it does not say); video_end: the same of the video alone; whole: the file is as long
-    as its structure says; seekable: seeking finds the key frame at or before a time.
+    as its structure says; seekable: seeking finds the key frame at or before a time; options: FFmpeg's.
     """
 
     location: str
@@ -40,12 +40,13 @@ class VideoStream:
     video_end: float | None
     whole: bool
     seekable: bool
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_container(location: str) -> InputContainer:
+def open_container(location: str, options: Mapping[str, str]) -> InputContainer:
     """Open a "file:..." location or a URL (given up after 30 silent seconds). Raises av.FFmpegError."""
     timeout = None if location.startswith("file:") else 30.0
-    return av.open(location, metadata_errors="ignore", timeout=timeout)
+    return av.open(location, options=dict(options), metadata_errors="ignore", timeout=timeout)
 
 
 def decode_frames(stream: VideoStream, start: float = 0.0) -> Generator[DecodedFrame, None, None]:
@@ -75,7 +76,7 @@ def check_end(stream: VideoStream) -> None:
     if stream.whole or stream.stated_end is None:
         return
     reading = _Decoding(stream)
-    with open_container(stream.location) as container:
+    with open_container(stream.location, stream.options) as container:
         try:
             for packet in container.demux(_audio_and_video(container)):
                 reading.note_end(packet)
@@ -117,7 +118,7 @@ class _Decoding:
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
         stream = self.stream
-        with open_container(stream.location) as container:
+        with open_container(stream.location, stream.options) as container:
             video = container.streams[stream.index]
             video.thread_type = "AUTO"
             if self.seek_to is not None and not self._seek(container, video, self.seek_to):

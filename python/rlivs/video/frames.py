@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import av
@@ -22,6 +22,10 @@ class Frame:
     time: float
     end: float | None = None
 
+    def later(self, seconds: float) -> Frame:
+        """The same picture, `seconds` later."""
+        return replace(self, time=self.time + seconds, end=None if self.end is None else self.end + seconds)
+
 
 class DecodedFrame:
     """A decoded picture shown from `time` until `end` (seconds); `image` is made on the first reading.
@@ -36,6 +40,10 @@ class DecodedFrame:
         self.end = end
         self._picture = picture
         self._reformatter = reformatter or VideoReformatter()
+
+    def later(self, seconds: float) -> DecodedFrame:
+        """The same picture, `seconds` later."""
+        return DecodedFrame(self._picture, self.time + seconds, self.end + seconds, self._reformatter)
 
     @cached_property
     def image(self) -> np.ndarray:

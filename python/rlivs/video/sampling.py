@@ -15,7 +15,8 @@ class Sampler:
     """The frame shown at `start + k / fps` for k = `first_sample`, `first_sample` + 1, ... as frames come in.
 
     Shown at t is the frame with the latest time <= t, and before the first frame the first one: so a sample is
-    known when a later frame comes. `image` is read of those frames only that are sampled. Times in seconds.
+    known when a later frame comes; it ends where the next one is due. `image` is read of those frames only that are
+    sampled. Times in seconds.
     """
 
     def __init__(self, fps: float, start: float = 0.0, first_sample: int = 0) -> None:
@@ -60,8 +61,9 @@ class Sampler:
     def _until(self, end: float) -> list[Frame]:
         samples = []
         while self._shown is not None and self.next_time < end:
-            samples.append(Frame(self._shown.image, self.next_time))
+            time = self.next_time
             self._next_sample += 1
+            samples.append(Frame(self._shown.image, time, self.next_time))
         return samples
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -68,10 +68,11 @@ class VideoFile:
         """Nothing to release: an iteration closes its own container."""
 
 
-def open_video(path: str | PathLike[str]) -> VideoFile:
+def open_video(path: str | PathLike[str], *, options: Mapping[str, str] | None = None) -> VideoFile:
     """Read the header of a video file (or URL) and decode its first frame.
 
-    Time 0 is the container's start time, or the first picture where that follows within 0.1 s. Raises InputError,
+    Time 0 is the container's start time, or the first picture where that follows within 0.1 s. `options` are FFmpeg's
+    for the address. Raises InputError,
     naming the cure, for: a missing, unreadable or empty file, a directory, something that is no video, a file that
     is cut off, one without a video stream or without a single frame.
     """
@@ -82,13 +83,15 @@ def open_video(path: str | PathLike[str]) -> VideoFile:
     # Without "file:" FFmpeg takes a name such as "12:30.mp4" for a protocol.
     location = f"file:{name}" if local else name
     try:
-        with open_container(location) as container:
+        with open_container(location, options or {}) as container:
             whole = local and _is_whole(name)
             stream = _best_video_stream(container, name)
             first = next(_first_pictures(container, stream), None)
             if first is None:
                 raise InputError(f"{name} holds no picture that can be decoded; it is cut off or damaged, get it again")
-            found = _describe(container, stream, first, location=location, name=name, whole=whole)
+            found = _describe(
+                container, stream, first, location=location, name=name, whole=whole, options=options or {}
+            )
             duration = found.video_end or found.stated_end or _container_seconds(container)
             return VideoFile(name, found, duration=duration, width=first.width, height=first.height)
     except av.FFmpegError as error:
@@ -176,6 +179,7 @@ def _describe(
     location: str,
     name: str,
     whole: bool,
+    options: Mapping[str, str],
 ) -> VideoStream:
     time_base = stream.time_base or Fraction(1, av.time_base)
     origin = _origin(container, stream, first, time_base)
@@ -197,6 +201,7 @@ def _describe(
         video_end=video_end,
         whole=whole,
         seekable=container.format.name in _SEEKABLE,
+        options=options,
     )
 
 
