@@ -104,6 +104,15 @@ class Handle:
             self._open = False
             self._watch(None)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside an open clip: what the model is given meanwhile, with a cache of its own, is no part of the clip."""
+        self._watch(None)
+        try:
+            yield
+        finally:
+            self._watch(self._clip if self._open else None)
+
     def scores(self, out: Any) -> torch.Tensor:
         """Mean attention of the caption's rows on each column, float32 `[B, n]` on the model's device.
 
