@@ -1,0 +1,100 @@
+"""A running server: the engine's streams behind the application, until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from rlivs.errors import InputError
+from rlivs.serving.app import create_app
+from rlivs.serving.settings import ServeSettings
+from rlivs.serving.sources import SourceDoor
+from rlivs.streaming.service import StreamService
+
+if TYPE_CHECKING:
+    from rlivs.streaming import StreamingVideoQA
+
+# Seconds that answers and event streams get to finish when the server is stopped.
+_FAREWELL = 3
+
+
+def run_server(
+    engine: StreamingVideoQA,
+    settings: ServeSettings,
+    sources: Sequence[tuple[str, str]] = (),
+    *,
+    ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. `sources`: (stream, source) pairs to watch, the operator's own and not checked.
+
+    `ready` is called with the address once it can be used. Raises InputError if the address is taken, or a source
+    cannot be opened.
+    """
+    listening = _listen(settings)
+    trusted = frozenset(host for _, spec in sources if (host := urlsplit(spec).hostname) is not None)
+    door = SourceDoor(settings, trusted)
+    with listening, StreamService(engine) as service:
+        app = create_app(service, settings, model=engine.backbone.name, count_tokens=_counter(engine), door=door)
+        for name, spec in sources:
+            _watch(service, door, name, spec)
+        app.state.served.pictures.watch_all()
+        server = _Server(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=_FAREWELL,
+                # Connections beyond these are answered 503 rather than left waiting.
+                limit_concurrency=settings.max_listeners + 256,
+            ),
+            lambda: ready(_address(listening, settings)),
+        )
+        server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Says when it can be used."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._ready()
+
+
+def _watch(service: StreamService, door: SourceDoor, name: str, spec: str) -> None:
+    known = {status.stream for status in service.streams()}
+    source = door.open_trusted(spec)
+    service.create(name, source=source.name, resume=name in known)
+    service.attach(name, source)
+
+
+def _listen(settings: ServeSettings) -> socket.socket:
+    host = settings.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise InputError(f"cannot listen on {host}:{settings.port} ({error.strerror}); choose another --port") from None
+    return listening
+
+
+def _address(listening: socket.socket, settings: ServeSettings) -> str:
+    host = settings.host.strip("[]")
+    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+
+
+def _counter(engine: Any) -> Callable[[str], int]:
+    tokenizer = engine.backbone.tokenizer
+    return lambda text: len(tokenizer(text, add_special_tokens=False).input_ids)
