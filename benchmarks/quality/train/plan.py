@@ -28,6 +28,7 @@ class Plan:
     tower_frames: int = 128
     tower_rate: float = 1.5e-3
     pool_clips: int = 12000
+    pool_workers: int = 2
     held_clips: int = 400
     rate: float = 1.2e-3
     asked: int = 12  # questions to a list
@@ -56,4 +57,6 @@ class Plan:
 def micro(plan: Plan) -> Plan:
     """The same plan, small enough for a test."""
     stages = tuple(replace(stage, steps=2, rows=2, lines=(1, 2), text_tokens=200, aid=0.5) for stage in plan.stages[:2])
-    return replace(plan, tower_steps=2, tower_frames=4, pool_clips=40, held_clips=20, asked=2, stages=stages)
+    return replace(
+        plan, tower_steps=2, tower_frames=4, pool_clips=40, pool_workers=0, held_clips=20, asked=2, stages=stages
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -72,32 +73,43 @@ def _start(config: LlavaOnevisionConfig, state: dict[str, Tensor]) -> None:
     _model.load_state_dict(state)
 
 
-@torch.no_grad()
-def _encode(seed: int, indices: range) -> tuple[np.ndarray, np.ndarray, list]:
+def _encode_here(seed: int, indices: range) -> tuple[np.ndarray, np.ndarray, list]:
     assert _model is not None
+    return _encode(_model, seed, indices)
+
+
+@torch.no_grad()
+def _encode(model: nn.Module, seed: int, indices: range) -> tuple[np.ndarray, np.ndarray, list]:
     scenes_, frames = zip(*(sample_clip((seed, 2, i), *clip_kind(i)) for i in indices), strict=True)
     with torch.autocast("cpu", torch.bfloat16):
-        tokens = visual_tokens(_model, torch.cat(frames))
+        tokens = visual_tokens(model, torch.cat(frames))
     tokens = tokens.view(len(frames), FRAMES_PER_CLIP, TOKENS_PER_FRAME, -1).to(torch.bfloat16)
     owner = np.stack([cell_targets(scene, PROGRESS)[0] for scene in scenes_])
     return tokens.view(torch.int16).numpy(), owner, [scene.things for scene in scenes_]
 
 
-def build(model: nn.Module, seed: int, clips: int, workers: int = 2) -> Pool:
-    """The pool's clips `0 .. clips-1`; what a clip shows depends on the seed and its index only."""
+def build(model: nn.Module, seed: int, clips: int, workers: int) -> Pool:
+    """The pool's clips `0 .. clips-1`, by `workers` processes (0: here); a clip depends on seed and index only."""
     chunks = [range(start, min(start + CHUNK, clips)) for start in range(0, clips, CHUNK)]
     width = model.config.text_config.hidden_size
     tokens = torch.empty(clips, FRAMES_PER_CLIP, TOKENS_PER_FRAME, width, dtype=torch.bfloat16)
     owner = np.empty(tokens.shape[:3], np.int8)
     things: list[tuple[grammar.Thing, ...]] = []
+
+    def fill(parts: Iterable[tuple[np.ndarray, np.ndarray, list]]) -> None:
+        for chunk, part in zip(chunks, parts, strict=True):
+            tokens[chunk.start : chunk.stop] = torch.from_numpy(part[0]).view(torch.bfloat16)
+            owner[chunk.start : chunk.stop] = part[1]
+            things.extend(part[2])
+
+    if workers == 0:
+        fill(_encode(model, seed, chunk) for chunk in chunks)
+        return Pool(tokens, owner, things)
     state = {name: value.detach().clone() for name, value in model.state_dict().items()}
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start, initargs=(model.config, state)
     ) as executor:
-        for chunk, part in zip(chunks, executor.map(_encode, [seed] * len(chunks), chunks), strict=True):
-            tokens[chunk.start : chunk.stop] = torch.from_numpy(part[0]).view(torch.bfloat16)
-            owner[chunk.start : chunk.stop] = part[1]
-            things += part[2]
+        fill(executor.map(_encode_here, [seed] * len(chunks), chunks))
     return Pool(tokens, owner, things)
 
 

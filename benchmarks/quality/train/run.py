@@ -35,10 +35,13 @@ class Log:
         for name, value in figures.items():
             self.mean[name] = AVERAGE * self.mean.get(name, value) + (1 - AVERAGE) * value
         if step % self.every == 0:
-            row = {"phase": phase, "step": step, "seconds": round(time.monotonic() - self.start)}
-            row |= {name: round(value, 3) for name, value in self.mean.items()}
-            with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            self.write(phase, step, self.mean)
+
+    def write(self, phase: str, step: int, figures: dict[str, float]) -> None:
+        row = {"phase": phase, "step": step, "seconds": round(time.monotonic() - self.start)}
+        row |= {name: round(value, 3) for name, value in figures.items()}
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def train_tower(model: nn.Module, plan: Plan, log: Log, bar: Progress) -> None:
@@ -88,7 +91,6 @@ def train(directory: Path, plan: Plan, shape: Shape, *, resume: bool, stop: int 
     log = Log(directory / "log.jsonl", 1 if plan.steps < 50 else 20)
     tokenizer = tokens.build()
     model = build(shape, plan.seed)
-    use_plain_grouped(model)
     torch.manual_seed(plan.seed + 1)
     probe = nn.Linear(shape.text_width, len(grammar.MOTIONS))
     readings = reading.Probes(shape.text_width, tokenizer.get_vocab_size())
@@ -101,7 +103,8 @@ def train(directory: Path, plan: Plan, shape: Shape, *, resume: bool, stop: int 
             train_tower(model, plan, log, bar)
             torch.save(model.state_dict(), tower_file)
         if not (resume and pool_file.exists()):
-            pool.save(pool.build(model, plan.seed, plan.pool_clips), pool_file)
+            pool.save(pool.build(model, plan.seed, plan.pool_clips, plan.pool_workers), pool_file)
+        use_plain_grouped(model)
         clips, held = hold_out(pool.load(pool_file), plan.held_clips)
         parts = ("language_model", "lm_head", "image_newline")
         named = [(n, p) for n, p in model.named_parameters() if any(part in n for part in parts)]
@@ -140,7 +143,7 @@ def train(directory: Path, plan: Plan, shape: Shape, *, resume: bool, stop: int 
                 torch.save(state | {"optimizers": optimizers.state_dict()}, directory / "state.new")
                 (directory / "state.new").replace(state_file)
                 export(model, directory / "checkpoint")
-                log.add("held", 0, held_exactness(model, tokenizer, probe, held))
+                log.write("held", step + 1, held_exactness(model, tokenizer, probe, held))
 
 
 def main() -> None:
@@ -155,7 +158,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     plan, shape = Plan(), Shape()
     if arguments.micro:
-        plan, shape = micro(plan), Shape(64, 64, 1, 64, 64, 2, 2, 1, 32)
+        plan, shape = micro(plan), Shape(64, 64, 1, 64, 64, 4, 2, 1, 32)
     train(arguments.run, plan, shape, resume=arguments.resume, stop=arguments.stop, every=arguments.every)
 
 
