@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlivs.errors import InputError
@@ -58,6 +58,7 @@ def test_no_scores_and_no_visual_slots(made):
         assert store.visual_slots("a") == []
 
 
+@settings(max_examples=40)
 @given(st.lists(st.booleans(), max_size=12), st.integers(0, 5))
 def test_the_newest_visual_slots_are_kept(has_visual, keep):
     with CaptionStore.open(":memory:") as store:
@@ -77,6 +78,7 @@ def test_the_newest_visual_slots_are_kept(has_visual, keep):
 ends = st.lists(st.integers(0, 40), min_size=0, max_size=20)
 
 
+@settings(max_examples=40)
 @given(ends, st.booleans(), st.lists(st.floats(-1, 45), min_size=1, max_size=4))
 def test_a_question_never_sees_a_later_caption(ends, in_order, moments):
     """Captions and embeddings as of a moment: those that ended by then, row by row the same, while more come."""

@@ -75,29 +75,30 @@ def check_rows(path, stream: str) -> int:
 
 
 def test_what_was_acknowledged_survives_sigkill(tmp_path):
-    """Ten writers one after the other on one file, each killed at a random moment, from its very first on."""
+    """Ten writers one after the other on one file, each killed at a random moment, the first two at any at all."""
     path = tmp_path / "captions.db"
     moments = random.Random(0)
     acknowledged = -1
     for number in range(10):
         writer = start_writer(path, "a", 10**9)
-        if number:
-            begin(writer)
-            time.sleep(moments.uniform(0.0, 0.25))
+        lines = []
+        if number < 2:
+            time.sleep(moments.uniform(0.0, 0.4))  # perhaps while the file is being created
         else:
-            time.sleep(moments.uniform(0.0, 0.3))  # while the file is being created
+            begin(writer)
+            lines = [writer.stdout.readline() for _ in range(moments.randrange(12))]
+            time.sleep(moments.uniform(0.0, 0.02))
         writer.send_signal(signal.SIGKILL)
-        lines = writer.stdout.read().split()
+        lines += writer.stdout.read().splitlines()
         writer.wait()
-        written = [int(line) for line in lines if line.isdigit()]
-        acknowledged = max([acknowledged, *written])
+        acknowledged = max([acknowledged, *(int(line) for line in lines if line.strip().isdigit())])
         if path.exists() and path.stat().st_size:
             with CaptionStore.open(path, create=False) as store:
                 known = [info.stream for info in store.streams()]
             count = check_rows(path, "a") if known else 0
             assert acknowledged + 1 <= count <= acknowledged + 2  # one may be committed and not yet printed
             acknowledged = count - 1
-    assert acknowledged > 20
+    assert acknowledged >= 10
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
@@ -107,16 +108,13 @@ def test_captions_are_read_while_another_process_writes(tmp_path):
     path = tmp_path / "captions.db"
     writer = start_writer(path, "a", 60)
     begin(writer)
-    seen = [0]
     with CaptionStore.open(path, create=False) as store:
-        while writer.poll() is None:
+        for line in writer.stdout:
             captions, embeddings = store.recall("a", ended_by=1000.0)
+            assert len(captions) > int(line)
             assert [caption.index for caption in captions] == list(range(len(captions)))
-            assert embeddings[:, 0].tolist() == list(range(len(captions))) if len(captions) else True
-            assert len(captions) >= seen[-1]
-            seen.append(len(captions))
-        assert len(store.captions("a")) == 60
-    assert len(set(seen)) > 2, "nothing was read while it was being written"
+            assert embeddings[:, 0].tolist() == list(range(len(captions)))
+    assert writer.wait() == 0
     assert check_rows(path, "a") == 60
 
 

@@ -9,6 +9,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 WIDTH, HEIGHT = 64, 48
 BLOCK = 16  # a black or white square per binary digit of the frame's number: 12 digits survive any codec

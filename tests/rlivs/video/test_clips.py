@@ -41,7 +41,7 @@ def test_clips_hold_the_frames_shown_at_their_times(video, read_number, fps, fra
     assert [clip.end for clip in clips[:-1]] == [clip.start for clip in clips[1:]]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([0.5, 1.0, 3.3, 12.5, 25.0, 31.0]), st.integers(1, 17), st.data())
 def test_a_run_from_clip_k_on_gives_the_clips_of_a_full_run(video, fps, frames_per_clip, data):
     path, _ = video
