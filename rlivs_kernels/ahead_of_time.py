@@ -256,6 +256,24 @@ def compile_all(wanted: Sequence[Variant], processes: int = 2) -> list[KernelRes
         return list(pool.map(compile_variant, wanted))
 
 
+def cuda_rows() -> list[KernelResources]:
+    """The CUDA extension's kernels, where it is built; its file is read, not compiled."""
+    from rlivs_kernels import cuda_module, cuda_resources
+
+    module = cuda_module.load()
+    if isinstance(module, ImportError):
+        print(f"CUDA kernels are left out: {cuda_module.status()['error']}")
+        return []
+    return [
+        KernelResources(
+            **{**row, "name": f"cuda {row['name']}"},
+            occupancy=occupancy(row["arch"], row["registers"], row["shared_bytes"], row["threads"]),
+        )
+        for row in cuda_resources.rows(module)
+        if row["arch"] in MULTIPROCESSORS
+    ]
+
+
 def problems(rows: Sequence[KernelResources]) -> list[str]:
     """What is held of compiled kernels and is not so: no spills; HGMMA in the column pass of halves on Hopper."""
     found = [f"{r.name} sm_{r.arch} spills {r.spill_bytes} bytes" for r in rows if r.spill_bytes]
@@ -284,6 +302,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--arch", type=int, nargs="+", default=[80, 90], choices=sorted(CHIPS))
     parser.add_argument("--head-dim", type=int, nargs="+", default=list(HEAD_DIMS))
+    names = [str(dtype).removeprefix("torch.") for dtype in DTYPES]
+    parser.add_argument("--dtype", nargs="+", default=names, choices=names)
     parser.add_argument("--operation", nargs="+", default=["column_sums", "decode_attention"])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the rows to this file, too")
@@ -291,8 +311,10 @@ def main() -> int:
     if os.environ.get("TRITON_INTERPRET") == "1":
         print("TRITON_INTERPRET=1 compiles nothing; unset it", file=sys.stderr)
         return 2
-    wanted = variants(options.arch, head_dims=options.head_dim, operations=options.operation)
-    rows = compile_all(wanted, options.processes)
+    wanted = variants(
+        options.arch, [getattr(torch, name) for name in options.dtype], options.head_dim, options.operation
+    )
+    rows = compile_all(wanted, options.processes) + cuda_rows()
     print(table(rows))
     if options.json:
         options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 LOG2E = math.log2(math.e)
-PRECISIONS = {torch.float16: "tf32", torch.bfloat16: "tf32", torch.float32: "ieee"}  # "tf32" is void for halves
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -100,7 +100,7 @@ def launch(
 
 def device_limit(query: Tensor) -> str | None:
     """Why Triton kernels cannot run on this tensor's device and dtype; None when they can."""
-    if query.dtype not in PRECISIONS:
+    if query.dtype not in DTYPES:
         return f"it takes float16, bfloat16 and float32, not {str(query.dtype).removeprefix('torch.')}"
     if _observer is not None:
         return None

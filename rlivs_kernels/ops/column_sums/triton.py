@@ -9,7 +9,7 @@ import triton
 from torch import Tensor
 
 from rlivs_kernels.ops.column_sums import triton_kernels
-from rlivs_kernels.triton_launch import LOG2E, PRECISIONS, Tiles, chip_of, device_limit, launch, splits_for
+from rlivs_kernels.triton_launch import LOG2E, Tiles, chip_of, device_limit, launch, splits_for
 
 LAYERS_A_LAUNCH = 4
 MAX_HEAD_DIM = 256
@@ -85,7 +85,7 @@ def attention_column_sums_triton(
         "KEY_START": key_start is not None,
         "SOFTCAP": softcap is not None,
         "WINDOW": sliding_window is not None,
-        "PRECISION": PRECISIONS[query.dtype],
+        "FLOAT32": query.dtype == torch.float32,
     }
     # Logits in units of log2. A softcap includes the scale: softcap * tanh(scale * product / softcap).
     factors = [scale * LOG2E, 0.0, 0.0]

@@ -8,6 +8,8 @@ whole group. Logits live in units of log2: exp2 is one instruction. Up to four l
 import triton
 import triton.language as tl
 
+from rlivs_kernels.triton_product import float32_product
+
 # do_not_specialize names the sizes that change from call to call: a compiled variant each would gain nothing.
 
 
@@ -38,13 +40,16 @@ def _absorb_keys(
     highest,
     total,
     query,
+    query_rows,
+    query_valid,
+    query_dim,
     key_rows,
+    key_row,
+    key_dim,
     rows,
     begin,
     end,
     last,
-    key_stride,
-    head_stride,
     scale,
     cap_inner,
     cap_outer,
@@ -55,22 +60,34 @@ def _absorb_keys(
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
     MASKED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    FLOAT32: tl.constexpr,
 ):
     """Running maximum and total of each row after the keys begin..end; key_rows points at key `begin`'s row."""
     dim = tl.arange(0, BLOCK_D)
     offset = tl.arange(0, BLOCK_KEYS)
     for start in range(begin, end, BLOCK_KEYS):
         column = start + offset
-        pointers = key_rows + offset[None, :] * key_stride + dim[:, None] * head_stride
-        if MASKED:
-            tile = tl.load(pointers, mask=(column < last)[None, :] & (dim < HEAD_DIM)[:, None], other=0.0)
-        elif HEAD_DIM == BLOCK_D:
-            tile = tl.load(pointers)
+        if FLOAT32:
+            logits = float32_product(
+                query_rows,
+                query_valid,
+                query_dim,
+                key_rows + offset * key_row,
+                column < last,
+                key_dim,
+                HEAD_DIM,
+                BLOCK_D,
+            )
         else:
-            tile = tl.load(pointers, mask=(dim < HEAD_DIM)[:, None], other=0.0)
-        key_rows += BLOCK_KEYS * key_stride
-        logits = tl.dot(query, tile, input_precision=PRECISION)
+            pointers = key_rows + offset[None, :] * key_row + dim[:, None] * key_dim
+            if MASKED:
+                tile = tl.load(pointers, mask=(column < last)[None, :] & (dim < HEAD_DIM)[:, None], other=0.0)
+            elif HEAD_DIM == BLOCK_D:
+                tile = tl.load(pointers)
+            else:
+                tile = tl.load(pointers, mask=(dim < HEAD_DIM)[:, None], other=0.0)
+            logits = tl.dot(query, tile)
+        key_rows += BLOCK_KEYS * key_row
         if SOFTCAP:
             logits = _capped(logits, cap_inner, cap_outer)
         if MASKED:
@@ -122,7 +139,7 @@ def row_normalisers(
     KEY_START: tl.constexpr,
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
-    PRECISION: tl.constexpr,
+    FLOAT32: tl.constexpr,
 ):
     """Pass A: log2 of the sum of exp2(logits) of a tile of packed rows over one split of their keys.
 
@@ -144,8 +161,9 @@ def row_normalisers(
     queries = _layer_pointer(query0, query1, query2, query3, layer) + batch.to(tl.int64) * query_batch
     keys = _layer_pointer(key0, key1, key2, key3, layer) + batch.to(tl.int64) * key_batch
     keys += kv_head.to(tl.int64) * key_head
+    query_rows = queries + row.to(tl.int64) * query_row + head.to(tl.int64) * query_head
     query = tl.load(
-        queries + (row.to(tl.int64) * query_row + head.to(tl.int64) * query_head)[:, None] + dim[None, :] * query_dim,
+        query_rows[:, None] + dim[None, :] * query_dim,
         mask=valid[:, None] & (dim < HEAD_DIM)[None, :],
         other=0.0,
     )
@@ -175,13 +193,16 @@ def row_normalisers(
         highest,
         total,
         query,
+        query_rows,
+        valid,
+        query_dim,
         keys + begin.to(tl.int64) * key_row,
+        key_row,
+        key_dim,
         rows,
         begin,
         middle,
         end,
-        key_row,
-        key_dim,
         scale,
         cap_inner,
         cap_outer,
@@ -192,19 +213,22 @@ def row_normalisers(
         SOFTCAP,
         WINDOW,
         False,
-        PRECISION,
+        FLOAT32,
     )
     highest, total = _absorb_keys(
         highest,
         total,
         query,
+        query_rows,
+        valid,
+        query_dim,
         keys + middle.to(tl.int64) * key_row,
+        key_row,
+        key_dim,
         rows,
         middle,
         end,
         end,
-        key_row,
-        key_dim,
         scale,
         cap_inner,
         cap_outer,
@@ -215,7 +239,7 @@ def row_normalisers(
         SOFTCAP,
         WINDOW,
         True,
-        PRECISION,
+        FLOAT32,
     )
     highest = tl.where(highest == float("-inf"), 0.0, highest)
     place = ((layer * splits + split) * batches + batch).to(tl.int64) * tl.num_programs(1) * GROUP + head
@@ -243,6 +267,9 @@ def merge_normalisers(parts, lse, count, splits, BLOCK: tl.constexpr, BLOCK_SPLI
 def _sum_rows(
     sums,
     keys,
+    key_rows,
+    key_valid,
+    key_dim,
     columns,
     queries,
     lse,
@@ -269,7 +296,7 @@ def _sum_rows(
     WINDOW: tl.constexpr,
     MAXIMUM: tl.constexpr,
     MASKED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    FLOAT32: tl.constexpr,
 ):
     """Adds the weights of packed rows begin..end to the sums of the resident key tile's columns."""
     dim = tl.arange(0, BLOCK_D)
@@ -281,15 +308,19 @@ def _sum_rows(
         if ROW_MASK:
             # Rows that do not count are not even read: they may hold anything.
             valid = valid & (tl.load(row_mask + row, mask=valid, other=0) != 0)
-        tile = tl.load(
-            queries + (row * query_row + head * query_head)[:, None] + dim[None, :] * query_dim,
-            mask=valid[:, None] & (dim < HEAD_DIM)[None, :],
-            other=0.0,
-        )
         # +inf stands for a row that counts for nothing: exp2(logit - inf) = 0.
         normaliser = tl.load(lse + row * lse_row + head * lse_head, mask=valid, other=float("inf")) * lse_scale
         normaliser = tl.where(normaliser == float("-inf"), float("inf"), normaliser)
-        logits = tl.dot(keys, tl.trans(tile), input_precision=PRECISION)
+        query_rows = queries + row * query_row + head * query_head
+        if FLOAT32:
+            logits = float32_product(key_rows, key_valid, key_dim, query_rows, valid, query_dim, HEAD_DIM, BLOCK_D)
+        else:
+            tile = tl.load(
+                query_rows[:, None] + dim[None, :] * query_dim,
+                mask=valid[:, None] & (dim < HEAD_DIM)[None, :],
+                other=0.0,
+            )
+            logits = tl.dot(keys, tl.trans(tile))
         if SOFTCAP:
             logits = _capped(logits, cap_inner, cap_outer)
         weights = tl.exp2(logits * scale - normaliser[None, :])
@@ -368,7 +399,7 @@ def column_sums(
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
     MAXIMUM: tl.constexpr,
-    PRECISION: tl.constexpr,
+    FLOAT32: tl.constexpr,
 ):
     """Pass B: a key tile stays resident, the packed rows stream by, exp2(logit - lse) is summed (or maximised).
 
@@ -392,10 +423,9 @@ def column_sums(
     dim = tl.arange(0, BLOCK_D)
     key = _layer_pointer(key0, key1, key2, key3, layer) + batch.to(tl.int64) * key_batch
     key += (pack // REPEAT).to(tl.int64) * key_head
+    key_rows = key + columns.to(tl.int64) * key_row
     keys = tl.load(
-        key + (columns.to(tl.int64) * key_row)[:, None] + dim[None, :] * key_dim,
-        mask=inside[:, None] & (dim < HEAD_DIM)[None, :],
-        other=0.0,
+        key_rows[:, None] + dim[None, :] * key_dim, mask=inside[:, None] & (dim < HEAD_DIM)[None, :], other=0.0
     )
 
     # Rows before the tile's first key do not see it; with a window, neither do rows far beyond its last.
@@ -427,6 +457,9 @@ def column_sums(
     sums = _sum_rows(
         sums,
         keys,
+        key_rows,
+        inside,
+        key_dim,
         columns,
         queries,
         normalisers,
@@ -453,11 +486,14 @@ def column_sums(
         WINDOW,
         MAXIMUM,
         True,
-        PRECISION,
+        FLOAT32,
     )
     sums = _sum_rows(
         sums,
         keys,
+        key_rows,
+        inside,
+        key_dim,
         columns,
         queries,
         normalisers,
@@ -484,7 +520,7 @@ def column_sums(
         WINDOW,
         MAXIMUM,
         False,
-        PRECISION,
+        FLOAT32,
     )
     place = ((layer * splits + split) * batches + batch).to(tl.int64) * tl.num_programs(1) + pack
     tl.store(parts + place * num_columns + index, tl.where(inside, sums, 0.0), mask=index < num_columns)

@@ -5,7 +5,7 @@ import triton
 from torch import Tensor
 
 from rlivs_kernels.ops.decode_attention import triton_kernels
-from rlivs_kernels.triton_launch import LOG2E, PRECISIONS, Tiles, chip_of, device_limit, launch
+from rlivs_kernels.triton_launch import LOG2E, Tiles, chip_of, device_limit, launch
 
 MAX_HEAD_DIM = 256
 MAX_SPLITS = 128
@@ -98,7 +98,7 @@ def decode_attention_triton(
             "GROUP": group_size,
             "BLOCK_G": max(tiles.rows, triton.next_power_of_2(group_size)),
             "BLOCK_KEYS": tiles.keys,
-            "PRECISION": PRECISIONS[query.dtype],
+            "FLOAT32": query.dtype == torch.float32,
             **flags,
         },
         warps=tiles.warps,

@@ -8,6 +8,8 @@ on the M side of the products and heads, padded to BLOCK_G, on the N side.
 import triton
 import triton.language as tl
 
+from rlivs_kernels.triton_product import float32_product
+
 
 @triton.jit(do_not_specialize=["num_keys", "num_columns", "splits"])
 def attend_split(
@@ -42,7 +44,7 @@ def attend_split(
     BLOCK_KEYS: tl.constexpr,
     KEY_START: tl.constexpr,
     SCORED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    FLOAT32: tl.constexpr,
 ):
     """Softmax of one split of the keys: mixed [B, Hq, splits, D] and its log2 normaliser split_lse [B, Hq, splits].
 
@@ -69,10 +71,9 @@ def attend_split(
     begin = low + split * share
     end = tl.minimum(high, begin + share)
 
+    query_rows = query + batch.to(tl.int64) * query_batch + head * query_head
     queries = tl.load(
-        query + batch.to(tl.int64) * query_batch + (head * query_head)[None, :] + dim[:, None] * query_dim,
-        mask=in_group[None, :] & in_head[:, None],
-        other=0.0,
+        query_rows[None, :] + dim[:, None] * query_dim, mask=in_group[None, :] & in_head[:, None], other=0.0
     )
     keys = key + batch.to(tl.int64) * key_batch + kv_head.to(tl.int64) * key_head + begin.to(tl.int64) * key_row
     values = value + batch.to(tl.int64) * value_batch + kv_head.to(tl.int64) * value_head
@@ -89,11 +90,17 @@ def attend_split(
         column = first + offset
         seen = column < end
         tile_mask = seen[:, None] & in_head[None, :]
-        key_tile = tl.load(keys + offset[:, None] * key_row + dim[None, :] * key_dim, mask=tile_mask, other=0.0)
         value_tile = tl.load(values + offset[:, None] * value_row + dim[None, :] * value_dim, mask=tile_mask, other=0.0)
+        if FLOAT32:
+            logits = float32_product(
+                keys + offset * key_row, seen, key_dim, query_rows, in_group, query_dim, HEAD_DIM, BLOCK_D
+            )
+        else:
+            key_tile = tl.load(keys + offset[:, None] * key_row + dim[None, :] * key_dim, mask=tile_mask, other=0.0)
+            logits = tl.dot(key_tile, queries)
+        logits *= scale
         keys += BLOCK_KEYS * key_row
         values += BLOCK_KEYS * value_row
-        logits = tl.dot(key_tile, queries, input_precision=PRECISION) * scale
         if SCORED:
             index = column - first_column
             scored = seen & (index >= 0) & (index < num_columns)
@@ -109,7 +116,7 @@ def attend_split(
         decay = tl.exp2(highest - shift)
         total = total * decay + tl.sum(weights, 0)
         mix = mix * decay[None, :]
-        mix = tl.dot(tl.trans(value_tile), weights.to(value_tile.dtype), mix, input_precision=PRECISION)
+        mix = tl.dot(tl.trans(value_tile), weights.to(value_tile.dtype), mix, input_precision="ieee")
         highest = higher
 
     highest = tl.where(highest == float("-inf"), 0.0, highest)

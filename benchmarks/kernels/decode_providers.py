@@ -1,0 +1,111 @@
+"""Who computes a decode step in the comparison: our backends, scoring or not, and plain decode kernels."""
+
+import importlib.util
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.kernels.column_sum_providers import Call, Inputs, _compiled_flex
+from benchmarks.kernels.shapes import Case
+from rlivs_kernels import backends, decode_attention
+
+
+def ours(backend: str, scored: bool, case: Case, data: Inputs) -> Call:
+    query, (key, value) = data.queries[0], data.keys
+    if not scored:
+        return partial(decode_attention, query, key, value, key_lengths=data.key_lengths, backend=backend)
+    sums = torch.zeros(case.batch, case.columns, device=query.device)
+
+    def call() -> tuple[Tensor, Tensor, Tensor]:
+        out, lse = decode_attention(
+            query,
+            key,
+            value,
+            key_lengths=data.key_lengths,
+            column_range=(data.column_start, case.columns),
+            column_sums=sums,
+            backend=backend,
+        )
+        return out, lse, sums
+
+    return call
+
+
+def sdpa_flash(case: Case, data: Inputs) -> Call:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    query, (key, value) = data.queries[0], data.keys
+
+    def call() -> Tensor:
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            return torch.nn.functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+
+    return call
+
+
+def sdpa(case: Case, data: Inputs) -> Call:
+    query, (key, value) = data.queries[0], data.keys
+    return lambda: torch.nn.functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+
+
+def eager(case: Case, data: Inputs) -> Call:
+    query, (key, value) = data.queries[0], data.keys
+
+    def call() -> Tensor:
+        keys, values = (t.repeat_interleave(case.group_size, dim=1) for t in (key, value))
+        logits = query @ keys.transpose(2, 3) * case.model.head_dim**-0.5
+        return logits.softmax(-1, dtype=torch.float32).to(query.dtype) @ values
+
+    return call
+
+
+def flex_decoding(case: Case, data: Inputs) -> Call:
+    query, (key, value) = data.queries[0], data.keys
+    return partial(_compiled_flex(), query, key, value, enable_gqa=True)
+
+
+def flashinfer_single(case: Case, data: Inputs) -> Call:
+    import flashinfer
+
+    query, (key, value) = data.queries[0], data.keys
+    rows, keys, values = query[0, :, 0], key[0], value[0]
+
+    def call() -> Tensor:
+        return flashinfer.single_decode_with_kv_cache(rows, keys, values, kv_layout="HND")[None, :, None]
+
+    return call
+
+
+def flash_attn(case: Case, data: Inputs) -> Call:
+    from flash_attn import flash_attn_with_kvcache
+
+    query = data.queries[0].transpose(1, 2)
+    key, value = (t.transpose(1, 2) for t in data.keys)
+
+    def call() -> Tensor:
+        return flash_attn_with_kvcache(query, key, value, cache_seqlens=data.key_lengths).transpose(1, 2)
+
+    return call
+
+
+def providers(case: Case, data: Inputs) -> dict[str, Callable[[], Call]]:
+    """Name -> what builds the call. On a CPU only what runs there."""
+    found: dict[str, Callable[[], Call]] = {}
+    for backend in ("cuda", "triton", "torch"):
+        if backends.limit("decode_attention", backend, data.queries[:1], data.keys[:1], {}) is None:
+            found[f"ours ({backend})"] = partial(ours, backend, False, case, data)
+            found[f"ours ({backend}), scoring"] = partial(ours, backend, True, case, data)
+    if data.key_lengths.device.type == "cpu":
+        found["SDPA"] = partial(sdpa, case, data)
+        found["eager"] = partial(eager, case, data)
+        return found
+    found["SDPA, flash backend"] = partial(sdpa_flash, case, data)
+    found["eager"] = partial(eager, case, data)
+    found["flex-decoding"] = partial(flex_decoding, case, data)
+    if importlib.util.find_spec("flashinfer") and case.batch == 1:
+        found["FlashInfer"] = partial(flashinfer_single, case, data)
+    if importlib.util.find_spec("flash_attn"):
+        found["flash-attn"] = partial(flash_attn, case, data)
+    return found

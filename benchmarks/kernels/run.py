@@ -1,0 +1,200 @@
+"""Times our kernels and their peers side by side: `python -m benchmarks.kernels.run`.
+
+Every result is checked against the float64 reference first; a provider whose check is red is refused: it is named, it
+gets no row, and the exit code is 1 if it is one of ours. With no GPU, CPU providers run on small shapes.
+"""
+
+import argparse
+import csv
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+
+from benchmarks.kernels import column_sum_providers, decode_providers, timing
+from benchmarks.kernels.checks import Checker
+from benchmarks.kernels.floors import peaks_of, work
+from benchmarks.kernels.shapes import Case, cases, small_cases
+from rlivs_kernels import environment_report
+
+OPERATIONS = ("column_sums", "decode_attention")
+PROVIDERS = {"column_sums": column_sum_providers.providers, "decode_attention": decode_providers.providers}
+EAGER_BYTES = 24 * 2**30  # an attention map beyond this is not tried
+REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the CSV. Times in microseconds; launch is `call` (from Python) or `graph` (a CUDA graph's replay)."""
+
+    operation: str
+    provider: str
+    launch: str
+    model: str
+    batch: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    rows: int
+    keys: int
+    columns: int
+    layers: int
+    dtype: str
+    p20_us: float
+    p50_us: float
+    p80_us: float
+    gb_per_s: float
+    tflop_per_s: float
+    floor_us: float | None
+    fraction_of_floor: float | None
+    extra_memory_mib: float | None
+    error: float
+    device: str
+    driver: str | None
+    torch: str
+    triton: str | None
+    cuda: str | None
+    commit: str
+
+
+def measure(case: Case, device: str, seconds: float) -> Iterator[Row | str]:
+    """A row a provider and kind of launch; for one that is wrong or fails, a line that says so."""
+    data = column_sum_providers.inputs(case, device)
+    checker = Checker(case, data)
+    for name, build in PROVIDERS[case.operation](case, data).items():
+        map_bytes = 4 * case.batch * case.model.num_heads * case.rows * case.keys
+        if name.startswith("eager") and map_bytes > EAGER_BYTES:
+            yield f"not tried: {name}: one attention map takes {map_bytes / 2**30:.0f} GiB"
+            continue
+        try:
+            call = build()
+            error = checker.error(call())
+        except (RuntimeError, ImportError, NotImplementedError, TypeError) as failure:
+            yield f"{'failed' if not name.startswith('ours') else REFUSED}: {name}: {str(failure).splitlines()[0]}"
+            continue
+        allowed = checker.allowed(name)
+        if not error <= allowed:
+            yield f"{REFUSED}: {name}: its error is {error:.1e} of the largest value, allowed {allowed:.1e}"
+            continue
+        extra = extra_memory(call) if device == "cuda" else None
+        yield row(case, name, "call", timed(call, device, seconds), extra, error, device)
+        replay = timing.captured(call) if device == "cuda" and "torch" not in name else None
+        if replay is not None:
+            yield row(case, name, "graph", timed(replay, device, seconds), extra, error, device)
+
+
+def timed(call: Callable[[], object], device: str, seconds: float) -> timing.Times:
+    return timing.time_on_gpu(call, seconds) if device == "cuda" else timing.time_on_cpu(call, seconds)
+
+
+def extra_memory(call: Callable[[], object]) -> float:
+    """MiB that one call allocates beyond what was there, at its peak."""
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def row(case: Case, name: str, launch: str, times: timing.Times, extra: float | None, error: float, device: str) -> Row:
+    todo = work(case, given_lse="lse given" in name)
+    report = environment()
+    peaks = peaks_of(report["device"]) if device == "cuda" else None
+    floor = None if peaks is None else 1e6 * todo.seconds(peaks)
+    return Row(
+        operation=case.operation,
+        provider=name,
+        launch=launch,
+        model=case.model.name,
+        batch=case.batch,
+        heads=case.model.num_heads,
+        kv_heads=case.model.num_kv_heads,
+        head_dim=case.model.head_dim,
+        rows=case.rows,
+        keys=case.keys,
+        columns=case.columns,
+        layers=case.layers,
+        dtype=case.dtype,
+        p20_us=round(times.p20, 2),
+        p50_us=round(times.p50, 2),
+        p80_us=round(times.p80, 2),
+        gb_per_s=round(todo.bytes / times.p50 * 1e-3, 1),
+        tflop_per_s=round(todo.flops / times.p50 * 1e-6, 3),
+        floor_us=None if floor is None else round(floor, 2),
+        fraction_of_floor=None if floor is None else round(floor / times.p50, 3),
+        extra_memory_mib=None if extra is None else round(extra, 2),
+        error=float(f"{error:.2e}"),
+        **report,
+    )
+
+
+def environment() -> dict:
+    """Device, versions and commit of every row."""
+    report = environment_report()
+    versions = report["versions"]
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+    return {
+        "device": report["gpus"][0]["name"] if report["gpus"] else "cpu",
+        "driver": versions["driver"],
+        "torch": versions["torch"],
+        "triton": versions["triton"],
+        "cuda": versions["cuda"],
+        "commit": commit or "unknown",
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operation", nargs="+", default=list(OPERATIONS), choices=OPERATIONS)
+    parser.add_argument("--quick", action="store_true", help="one clip's shape and one batched one of each model")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of repeats for each provider and case")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/kernels.csv"))
+    options = parser.parse_args(arguments)
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        print("no CUDA device: CPU providers on small shapes, which say nothing about a GPU")
+    else:
+        print(f"{torch.cuda.get_device_name()}: copies {timing.copy_bandwidth() / 1e9:.0f} GB/s")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    wrong = False
+    with options.out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer.writeheader()
+        for operation in options.operation:
+            for case in cases(operation, options.quick) if device == "cuda" else small_cases(operation):
+                print(f"\n{operation}: {case.model.name}, batch {case.batch}, {case.keys} keys, {case.columns} columns")
+                try:
+                    for found in measure(case, device, options.seconds):
+                        wrong |= show(found)
+                        if isinstance(found, Row):
+                            writer.writerow(asdict(found))
+                            file.flush()
+                except torch.OutOfMemoryError:
+                    print("  left out: it does not fit this GPU's memory")
+                if device == "cuda":
+                    torch.cuda.empty_cache()
+    print(f"\n{options.out}")
+    return 1 if wrong else 0
+
+
+def show(found: Row | str) -> bool:
+    """Prints a result; True where one of ours is wrong."""
+    if isinstance(found, str):
+        print(f"  {found}")
+        return found.startswith(f"{REFUSED}: ours")
+    floor = "" if found.fraction_of_floor is None else f"  {found.fraction_of_floor:.0%} of the floor"
+    print(
+        f"  {found.provider:<40} {found.launch:<6} {found.p50_us:>10.1f} us ({found.p20_us:.1f}-{found.p80_us:.1f})  "
+        f"{found.gb_per_s:>8.1f} GB/s  {found.tflop_per_s:>8.2f} TFLOP/s{floor}  error {found.error:.0e}"
+    )
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

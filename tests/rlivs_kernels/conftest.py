@@ -1,0 +1,39 @@
+"""Targets of the kernel tests, Triton's interpreter where there is no GPU, and poisoned memory."""
+
+import os
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # Before anything imports the kernels: Triton reads it when a kernel is defined.
+    os.environ["TRITON_INTERPRET"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory():
+    """torch.empty gives NaN, so that an output left unwritten shows."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def pytest_generate_tests(metafunc):
+    """`target` is (backend, device, dtype): all that this machine can run; those on a GPU are marked so."""
+    if "target" not in metafunc.fixturenames:
+        return
+    halves, single, double = (torch.float16, torch.bfloat16), torch.float32, torch.float64
+    targets = [("reference", "cpu", d) for d in (single, double)]
+    targets += [("torch", "cpu", d) for d in (*halves, single, double)]
+    if not torch.cuda.is_available():
+        targets += [("triton", "cpu", d) for d in (torch.float16, single)]
+    on_gpu = [("torch", "cuda", d) for d in (torch.float16, single)]
+    on_gpu += [(backend, "cuda", d) for backend in ("triton", "cuda") for d in (*halves, single)]
+    named = [pytest.param(t, id="-".join([t[0], t[1], str(t[2]).removeprefix("torch.")])) for t in targets]
+    named += [
+        pytest.param(t, id="-".join([t[0], t[1], str(t[2]).removeprefix("torch.")]), marks=pytest.mark.gpu)
+        for t in on_gpu
+    ]
+    metafunc.parametrize("target", named)

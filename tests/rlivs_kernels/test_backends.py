@@ -1,0 +1,85 @@
+"""Which backend serves a call, and what the others say."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rlivs_kernels import attention_column_sums, backends, decode_attention
+from rlivs_kernels.ops.column_sums import triton as triton_column_sums
+from rlivs_kernels.ops.decode_attention import triton as triton_decode
+
+QUERY, KEY = torch.randn(1, 4, 3, 16), torch.randn(1, 2, 20, 16)
+
+
+def sums(**options):
+    return attention_column_sums(QUERY, KEY, column_range=(0, 10), query_start=17, **options)
+
+
+def test_a_cpu_gets_torch():
+    name, _ = backends.pick("column_sums", "auto", [QUERY], [KEY], {})
+    assert name == "torch"
+    assert torch.equal(sums(), sums(backend="torch"))
+
+
+def test_cuda_names_its_limit_on_a_cpu():
+    with pytest.raises(ValueError, match=r"backend 'cuda' cannot serve this call: .+; use backend='auto'"):
+        sums(backend="cuda")
+
+
+def test_triton_names_its_limits():
+    call = {"column_range": (0, 10), "query_start": 17, "backend": "triton"}
+    with pytest.raises(ValueError, match="not float64"):
+        attention_column_sums(QUERY.double(), KEY.double(), **call)
+    with pytest.raises(ValueError, match="head sizes up to 256, not 320"):
+        attention_column_sums(QUERY.repeat(1, 1, 1, 20), KEY.repeat(1, 1, 1, 20), **call)
+    with pytest.raises(ValueError, match="up to 64 query heads a KV head, not 65"):
+        decode_attention(torch.zeros(1, 65, 1, 16), KEY[:, :1], KEY[:, :1], key_lengths=3, backend="triton")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter is used where there is no GPU")
+def test_the_interpreter_names_its_limit():
+    with pytest.raises(ValueError, match="cannot multiply bfloat16"):
+        attention_column_sums(QUERY.bfloat16(), KEY.bfloat16(), column_range=(0, 10), query_start=17, backend="triton")
+
+
+def test_the_first_backend_that_can_serve_is_taken(monkeypatch):
+    monkeypatch.setitem(backends.PREFERENCES["cpu"], "column_sums", ("cuda", "triton", "torch"))
+    monkeypatch.setattr(triton_column_sums, "limit", lambda query, key, **options: "it is tired")
+    assert backends.pick("column_sums", "auto", [QUERY], [KEY], {})[0] == "torch"
+    with pytest.raises(ValueError, match="it is tired"):
+        sums(backend="triton")
+
+
+def test_every_layer_must_suit_the_backend(monkeypatch):
+    monkeypatch.setitem(backends.PREFERENCES["cpu"], "column_sums", ("triton", "torch"))
+    odd = KEY[:, :, :7]
+    limit = triton_column_sums.limit
+    monkeypatch.setattr(
+        triton_column_sums,
+        "limit",
+        lambda query, key, **options: "seven keys" if key.shape[2] == 7 else limit(query, key, **options),
+    )
+    assert backends.pick("column_sums", "auto", [QUERY] * 2, [KEY, odd], {})[0] == "torch"
+
+
+def test_values_must_suit_the_backend_as_keys_do(monkeypatch):
+    monkeypatch.setattr(triton_decode, "limit", lambda query, key, **options: "flat" if key.stride(-1) != 1 else None)
+    turned = KEY.transpose(2, 3).contiguous().transpose(2, 3)
+    with pytest.raises(ValueError, match="flat"):
+        decode_attention(QUERY[:, :, :1], KEY, turned, key_lengths=20, backend="triton")
+
+
+def test_without_triton_the_package_works_and_says_so():
+    code = (
+        "import sys; sys.modules['triton'] = None\n"
+        "import torch, rlivs_kernels as rk\n"
+        "q, k = torch.randn(1, 2, 1, 8), torch.randn(1, 1, 9, 8)\n"
+        "rk.attention_column_sums(q, k, column_range=(0, 4), query_start=8)\n"
+        "print(rk.environment_report()['backends']['column_sums']['limits']['triton'])\n"
+        "try: rk.attention_column_sums(q, k, column_range=(0, 4), query_start=8, backend='triton')\n"
+        "except ValueError as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.count("it cannot be imported") == 2

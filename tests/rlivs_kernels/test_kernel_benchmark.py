@@ -1,0 +1,69 @@
+"""The kernel benchmark: its floors, its refusals, its CSV."""
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.kernels import run, shapes  # noqa: E402
+from benchmarks.kernels.floors import PEAKS, work  # noqa: E402
+from benchmarks.kernels.timing import quantiles  # noqa: E402
+
+CLIP = shapes.Case("column_sums", shapes.MODELS[1], 1, 6430, 256, 3136)
+STEP = shapes.Case("decode_attention", shapes.MODELS[1], 1, 6430, 1, 3136)
+TINY = shapes.Case("column_sums", shapes.Model("tiny", 2, 4, 2, 16, scored_layers=2), 2, 90, 5, 40, "float32")
+
+
+def test_the_floors_of_one_clip_and_one_step():
+    both, columns, step = work(CLIP), work(CLIP, given_lse=True), work(STEP)
+    assert columns.flops == pytest.approx(23.0e9, rel=0.01) and columns.exponentials == pytest.approx(90e6, rel=0.01)
+    assert 1e6 * columns.seconds(PEAKS["A100"]) == pytest.approx(74, rel=0.01)
+    assert 1e6 * columns.seconds(PEAKS["H200"]) == pytest.approx(24, rel=0.02)
+    assert 1e6 * both.seconds(PEAKS["A100"]) == pytest.approx(225, rel=0.01)
+    assert 1e6 * both.seconds(PEAKS["H200"]) == pytest.approx(74, rel=0.01)
+    assert step.bytes == pytest.approx(13.2e6, rel=0.01)
+    assert 1e6 * step.seconds(PEAKS["H200"]) == pytest.approx(2.7, rel=0.02)
+
+
+def test_every_case_leaves_room_for_its_rows():
+    for operation in run.OPERATIONS:
+        for case in [*shapes.cases(operation), *shapes.small_cases(operation)]:
+            assert case.column_start >= 0 and case.columns >= 1
+            assert case.column_start + case.columns + case.rows == case.keys
+
+
+def test_quantiles_are_ordered():
+    times = quantiles([float(i) for i in range(101)])
+    assert (times.p20, times.p50, times.p80) == (20.0, 50.0, 80.0)
+
+
+def test_the_runner_writes_rows_of_checked_providers(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(run, "small_cases", lambda operation: [TINY])
+    status = run.main(["--operation", "column_sums", "--seconds", "0", "--out", str(tmp_path / "out.csv")])
+    assert status == 0
+    assert "no CUDA device" in capsys.readouterr().out
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["provider"] for row in rows} >= {"ours (torch)", "eager softmax"}
+    assert all(float(row["p20_us"]) <= float(row["p50_us"]) <= float(row["p80_us"]) for row in rows)
+    assert all(float(row["error"]) < 1e-4 and row["commit"] and row["device"] == "cpu" for row in rows)
+
+
+def test_a_wrong_kernel_is_refused(monkeypatch, tmp_path, capsys):
+    from rlivs_kernels.ops.column_sums import torch as torch_backend
+
+    right = torch_backend.attention_column_sums_torch
+    monkeypatch.setattr(torch_backend, "attention_column_sums_torch", lambda *a, **k: right(*a, **k) * 1.001)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(run, "small_cases", lambda operation: [TINY])
+    status = run.main(["--operation", "column_sums", "--seconds", "0", "--out", str(tmp_path / "out.csv")])
+    assert status == 1
+    assert "refused: ours (torch): its error is 1.0e-03" in capsys.readouterr().out
+    with (tmp_path / "out.csv").open() as file:
+        assert "ours (torch)" not in {row["provider"] for row in csv.DictReader(file)}
