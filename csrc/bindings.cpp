@@ -37,8 +37,17 @@ struct ColumnSums {
 ColumnSums plan_sums(int device, int type, int layers, int batch, int num_heads, int num_kv_heads, int num_rows,
                      int num_keys, int num_columns, int head_dim, bool given_lse, bool per_head) {
   const DeviceGuard guard(device);
-  const ColumnSumsShape shape{static_cast<ElementType>(type), layers, batch, num_heads, num_kv_heads, num_rows,
-                              num_keys, num_columns, head_dim, given_lse, per_head};
+  const ColumnSumsShape shape{static_cast<ElementType>(type),
+                              layers,
+                              batch,
+                              num_heads,
+                              num_kv_heads,
+                              num_rows,
+                              num_keys,
+                              num_columns,
+                              head_dim,
+                              given_lse,
+                              per_head};
   return {shape, plan_column_sums(shape), device};
 }
 
@@ -76,7 +85,8 @@ struct Decode {
 Decode plan_step(int device, int type, int batch, int num_heads, int num_kv_heads, int num_keys, int num_columns,
                  int head_dim) {
   const DeviceGuard guard(device);
-  const DecodeShape shape{static_cast<ElementType>(type), batch, num_heads, num_kv_heads, num_keys, num_columns, head_dim};
+  const DecodeShape shape{
+      static_cast<ElementType>(type), batch, num_heads, num_kv_heads, num_keys, num_columns, head_dim};
   return {shape, plan_decode(shape), device};
 }
 

@@ -18,12 +18,18 @@ const ColumnSumsKernels& kernels_of(const ColumnSumsShape& shape) {
   if (shape.type == ElementType::kFloat) return column_sums_float;
   const bool half = shape.type == ElementType::kHalf;
   switch (shape.head_dim) {
-    case 64: return half ? column_sums_half_64 : column_sums_bfloat16_64;
-    case 80: return half ? column_sums_half_80 : column_sums_bfloat16_80;
-    case 96: return half ? column_sums_half_96 : column_sums_bfloat16_96;
-    case 128: return half ? column_sums_half_128 : column_sums_bfloat16_128;
-    case 256: return half ? column_sums_half_256 : column_sums_bfloat16_256;
-    default: throw std::invalid_argument("head size " + std::to_string(shape.head_dim) + " has no CUDA kernel");
+    case 64:
+      return half ? column_sums_half_64 : column_sums_bfloat16_64;
+    case 80:
+      return half ? column_sums_half_80 : column_sums_bfloat16_80;
+    case 96:
+      return half ? column_sums_half_96 : column_sums_bfloat16_96;
+    case 128:
+      return half ? column_sums_half_128 : column_sums_bfloat16_128;
+    case 256:
+      return half ? column_sums_half_256 : column_sums_bfloat16_256;
+    default:
+      throw std::invalid_argument("head size " + std::to_string(shape.head_dim) + " has no CUDA kernel");
   }
 }
 
@@ -57,9 +63,10 @@ ColumnSumsPlan plan_column_sums(const ColumnSumsShape& shape) {
   }
   const int64_t slots = processors * blocks_per_multiprocessor("column_parts", kernels.column_parts, kernels.threads,
                                                                kernels.column_parts_shared_bytes(shape.head_dim));
-  plan.row_splits = choose_splits(matrices * tiles(shape.num_columns, kernels.resident), row_tiles, slots, kStartSteps,
-                                  kMostSplits);
-  plan.lse_records = aligned(matrices * row_tiles * (kernels.stream + kRecordExtra) * static_cast<int64_t>(sizeof(float)));
+  plan.row_splits =
+      choose_splits(matrices * tiles(shape.num_columns, kernels.resident), row_tiles, slots, kStartSteps, kMostSplits);
+  plan.lse_records =
+      aligned(matrices * row_tiles * (kernels.stream + kRecordExtra) * static_cast<int64_t>(sizeof(float)));
   plan.column_parts = aligned(matrices * plan.row_splits * shape.num_columns * static_cast<int64_t>(sizeof(float)));
   return plan;
 }
@@ -115,8 +122,8 @@ void launch_column_sums(const ColumnSumsShape& shape, const ColumnSumsPlan& plan
     launch("row_records", shared.row_records, matrices * tiles(p.packing.rows, kernels.stream), kernels.stream, 0,
            stream, p);
     launch("column_parts", kernels.column_parts,
-           matrices * plan.row_splits * tiles(shape.num_columns, kernels.resident), kernels.threads,
-           column_parts_bytes, stream, p);
+           matrices * plan.row_splits * tiles(shape.num_columns, kernels.resident), kernels.threads, column_parts_bytes,
+           stream, p);
   }
   launch("column_sums", shared.column_sums,
          static_cast<int64_t>(shape.batch) * p.out_heads * tiles(shape.num_columns, shared.column_sums_columns),

@@ -19,16 +19,21 @@ const DecodeKernels& kernels_of(const DecodeShape& shape) {
   const bool wide = shape.num_heads / shape.num_kv_heads > 8;
   switch (shape.head_dim) {
     case 64:
-      return half ? (wide ? decode_half_64_16 : decode_half_64_8) : (wide ? decode_bfloat16_64_16 : decode_bfloat16_64_8);
+      return half ? (wide ? decode_half_64_16 : decode_half_64_8)
+                  : (wide ? decode_bfloat16_64_16 : decode_bfloat16_64_8);
     case 80:
-      return half ? (wide ? decode_half_80_16 : decode_half_80_8) : (wide ? decode_bfloat16_80_16 : decode_bfloat16_80_8);
+      return half ? (wide ? decode_half_80_16 : decode_half_80_8)
+                  : (wide ? decode_bfloat16_80_16 : decode_bfloat16_80_8);
     case 96:
-      return half ? (wide ? decode_half_96_16 : decode_half_96_8) : (wide ? decode_bfloat16_96_16 : decode_bfloat16_96_8);
+      return half ? (wide ? decode_half_96_16 : decode_half_96_8)
+                  : (wide ? decode_bfloat16_96_16 : decode_bfloat16_96_8);
     case 128:
       return half ? (wide ? decode_half_128_16 : decode_half_128_8)
                   : (wide ? decode_bfloat16_128_16 : decode_bfloat16_128_8);
-    case 256: return half ? decode_half_256_8 : decode_bfloat16_256_8;
-    default: throw std::invalid_argument("head size " + std::to_string(shape.head_dim) + " has no CUDA kernel");
+    case 256:
+      return half ? decode_half_256_8 : decode_bfloat16_256_8;
+    default:
+      throw std::invalid_argument("head size " + std::to_string(shape.head_dim) + " has no CUDA kernel");
   }
 }
 
@@ -89,8 +94,8 @@ void launch_decode(const DecodeShape& shape, const DecodePlan& plan, DecodeParam
                        : shape.type == ElementType::kBFloat16 ? shared.combine_bfloat16
                                                               : shared.combine_float;
   const int64_t column_blocks = (shape.num_columns + shared.columns - 1) / shared.columns;
-  launch("decode_combine", combine, static_cast<int64_t>(shape.batch) * (shape.num_heads + column_blocks), shared.threads,
-         std::max(plan.splits, shape.num_heads) * static_cast<int>(sizeof(float)), stream, p);
+  launch("decode_combine", combine, static_cast<int64_t>(shape.batch) * (shape.num_heads + column_blocks),
+         shared.threads, std::max(plan.splits, shape.num_heads) * static_cast<int>(sizeof(float)), stream, p);
 }
 
 }  // namespace rlivs

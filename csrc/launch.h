@@ -92,16 +92,20 @@ inline int multiprocessors() {
 template <class Params>
 int blocks_per_multiprocessor(const char* name, void (*kernel)(Params), int threads, int shared_bytes) {
   static std::mutex mutex;
-  static std::map<std::pair<const void*, std::pair<int, int>>, int> known;
+  static std::map<std::pair<const void*, std::pair<int, int> >, int> known;
   int device = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
   const void* address = reinterpret_cast<const void*>(kernel);
   const std::lock_guard<std::mutex> lock(mutex);
   const auto [entry, is_new] = known.try_emplace({address, {device, shared_bytes}}, 0);
   if (is_new) {
-    int blocks = 0;
-    cudaError_t status = cudaFuncSetAttribute(address, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+    // Allowed the device's most, whatever this call takes: another head size of the same kernel may take more.
+    int blocks = 0, most = 0;
+    cudaError_t status = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
     if (status == cudaSuccess) {
+      status = cudaFuncSetAttribute(address, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+    }
+    if (status == cudaSuccess && shared_bytes <= most) {
       status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, address, threads, shared_bytes);
     }
     if (status != cudaSuccess || blocks == 0) {

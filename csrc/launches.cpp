@@ -26,8 +26,8 @@ void add(std::vector<LaunchFacts>& found, const DecodeKernels& kernels, const st
 
 std::vector<LaunchFacts> launches() {
   std::vector<LaunchFacts> found;
-#define RLIVS_BOTH_TYPES(prefix, dim, suffix)                    \
-  add(found, prefix##_half_##dim##suffix, "float16", dim);       \
+#define RLIVS_BOTH_TYPES(prefix, dim, suffix)              \
+  add(found, prefix##_half_##dim##suffix, "float16", dim); \
   add(found, prefix##_bfloat16_##dim##suffix, "bfloat16", dim);
   RLIVS_BOTH_TYPES(column_sums, 64, )
   RLIVS_BOTH_TYPES(column_sums, 80, )

@@ -34,6 +34,11 @@ def limit(device: torch.device) -> str | None:
     return None
 
 
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that a block may take."""
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+
+
 def current_stream(device: torch.device) -> int:
     """Handle of torch's current stream on `device`."""
     return torch.cuda.current_stream(device).cuda_stream

@@ -19,7 +19,7 @@ CSRC = HERE.parent
 DEFAULT = CSRC.parent / "build" / "emulation"
 MODULE = "_cuda_emulated"
 FLAGS = [
-    *("-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas", "-DRLIVS_EMULATION"),
+    *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas", "-DRLIVS_EMULATION"),
     *(f"-DRLIVS_MODULE={MODULE}", '-DRLIVS_ARCHITECTURES="emulation"', '-DRLIVS_NVCC_VERSION="none"'),
     *(f"-I{path}" for path in (CSRC / "include", CSRC, HERE, pybind11.get_include(), sysconfig.get_path("include"))),
 ]

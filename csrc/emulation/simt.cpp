@@ -113,7 +113,8 @@ void arrive(Collective& collective, int first, int count, int live, Execute exec
 template <class Check>
 void each_word(const void* address, int bytes, const Check& check) {
   const auto offset = static_cast<const unsigned char*>(address) - shared_.data();
-  if (offset < 0 || offset + bytes > static_cast<std::ptrdiff_t>(shared_.size())) fail("touches memory outside the block's shared memory");
+  if (offset < 0 || offset + bytes > static_cast<std::ptrdiff_t>(shared_.size()))
+    fail("touches memory outside the block's shared memory");
   for (auto word = offset / 4; word < (offset + bytes + 3) / 4; ++word) check(words_[word]);
 }
 

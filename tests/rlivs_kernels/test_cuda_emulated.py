@@ -51,6 +51,7 @@ def emulator(emulated, monkeypatch):
     monkeypatch.setattr(cuda_module, "load", lambda: emulated)
     monkeypatch.setattr(cuda_module, "limit", lambda device: None)
     monkeypatch.setattr(cuda_module, "current_stream", lambda device: 0)
+    monkeypatch.setattr(cuda_module, "shared_memory", lambda device: 160 * 1024)
     emulated.set_seed(7)
     yield emulated
     assert emulated.statistics()["conflicting_matrix_loads"] == 0, "ldmatrix meets bank conflicts"

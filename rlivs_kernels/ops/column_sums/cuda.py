@@ -9,6 +9,7 @@ TYPES = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
 REDUCTIONS = {"sum": 0, "mean": 1, "max": 2}
 HEAD_SIZES = (64, 80, 96, 128, 256)
 COPY_BYTES = 16
+FLOAT_256_BYTES = 134_000  # FloatTiles of csrc/include/rlivs/column_sums
 NO_TENSOR = (0, (0, 0, 0))
 
 
@@ -18,7 +19,12 @@ def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
         return f"it serves float16, bfloat16 and float32, not {query.dtype}"
     if query.shape[-1] not in HEAD_SIZES:
         return f"it serves head sizes {', '.join(map(str, HEAD_SIZES))}, not {query.shape[-1]}"
-    return layout_limit(query, "query") or layout_limit(key, "key") or cuda_module.limit(query.device)
+    reason = layout_limit(query, "query") or layout_limit(key, "key") or cuda_module.limit(query.device)
+    if reason is not None or query.dtype != torch.float32 or query.shape[-1] < 256:
+        return reason
+    if cuda_module.shared_memory(query.device) < FLOAT_256_BYTES:
+        return f"float32 at head size 256 takes {FLOAT_256_BYTES} bytes of shared memory a block, more than there are"
+    return None
 
 
 def layout_limit(tensor: Tensor, name: str) -> str | None:

@@ -91,8 +91,7 @@ column_parts_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
 
     const int slot = tile - tile_begin;
     const unsigned char* stage = tile_product.stage(memory, slot);
-    const float* record =
-        reinterpret_cast<const float*>(records + slot % Tiles::kStages * record_bytes<Tiles>());
+    const float* record = reinterpret_cast<const float*>(records + slot % Tiles::kStages * record_bytes<Tiles>());
     const int counting = static_cast<int>(load_shared(record + Tiles::kStream));
     const int row0 = tile * Tiles::kStream;
     const int t_first = p.packing.group.divide(row0);
@@ -123,8 +122,7 @@ column_parts_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
 #pragma unroll
           for (int i = 0; i < Tiles::kRows; ++i) {
             const int key = key0 + Tiles::row(i);
-            const float weight =
-                key >= row_begin && key < row_end ? exp2_fast(fmaf(acc[i][j], factor, -lse[j])) : 0.f;
+            const float weight = key >= row_begin && key < row_end ? exp2_fast(fmaf(acc[i][j], factor, -lse[j])) : 0.f;
             total[i] = p.reduction == Reduction::kMax ? max_keep_nan(total[i], weight) : total[i] + weight;
           }
         }

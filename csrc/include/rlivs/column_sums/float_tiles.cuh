@@ -46,9 +46,7 @@ struct FloatTiles {
     copy_rows(stage, kStream, source);
   }
 
-  RLIVS_DEVICE void keep_resident(const unsigned char* memory) {
-    resident_ = reinterpret_cast<const float*>(memory);
-  }
+  RLIVS_DEVICE void keep_resident(const unsigned char* memory) { resident_ = reinterpret_cast<const float*>(memory); }
 
   RLIVS_DEVICE void multiply(float (&acc)[kRows][kColumns], const unsigned char* stage, int) const {
     const float* streamed = reinterpret_cast<const float*>(stage);

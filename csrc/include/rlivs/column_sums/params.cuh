@@ -30,8 +30,8 @@ constexpr int kMaxLayersPerLaunch = 32;
 
 // Softmax needs exp(x) = 2^(x log2 e): logits are kept in units of log 2.
 struct LogitScale {
-  float factor;      // logit (log 2) = factor * product
-  float inner;       // ... with a softcap: outer * tanh(inner * product)
+  float factor;  // logit (log 2) = factor * product
+  float inner;   // ... with a softcap: outer * tanh(inner * product)
   float outer;
   bool softcap;
   bool transformed;  // a softcap, or a scale <= 0 that a maximum over products would not survive
@@ -41,10 +41,10 @@ enum class Reduction : int { kSum = 0, kMean = 1, kMax = 2 };
 
 // How query rows are packed into the rows of one matrix: row = t * group + g.
 struct RowPacking {
-  int heads;            // matrices a batch row
-  FastDivider group;    // query heads in one matrix
-  int kv_divisor;       // matrices that share a KV head
-  int rows;             // T * group
+  int heads;          // matrices a batch row
+  FastDivider group;  // query heads in one matrix
+  int kv_divisor;     // matrices that share a KV head
+  int rows;           // T * group
 };
 
 struct ColumnSumsParams {
@@ -62,19 +62,19 @@ struct ColumnSumsParams {
   RowPacking packing;  // of the column kernel: the same, or every query head by itself
   LogitScale logit;
 
-  int first_layer;   // of this launch, in the workspace
-  int num_layers;    // in all launches
+  int first_layer;  // of this launch, in the workspace
+  int num_layers;   // in all launches
   int batch;
   int num_heads;
-  int out_heads;       // 1, or num_heads: one result a head
+  int out_heads;  // 1, or num_heads: one result a head
   int head_dim;
-  int num_rows;      // T
-  int num_keys;      // S
-  int num_columns;   // N
+  int num_rows;        // T
+  int num_keys;        // S
+  int num_columns;     // N
   int sliding_window;  // 0: none
   int key_splits;
   int row_splits;
-  int record_rows;   // rows of one lse record = streamed tile of the kernel that reads it
+  int record_rows;  // rows of one lse record = streamed tile of the kernel that reads it
   Reduction reduction;
 };
 

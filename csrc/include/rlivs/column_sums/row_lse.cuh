@@ -132,7 +132,8 @@ row_lse_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
     copy_async_wait<0>();
   }
 
-  const int64_t matrix = (static_cast<int64_t>(p.first_layer + layer_index) * p.batch + batch) * p.grouped.heads + kv_head;
+  const int64_t matrix =
+      (static_cast<int64_t>(p.first_layer + layer_index) * p.batch + batch) * p.grouped.heads + kv_head;
   const int64_t matrices = static_cast<int64_t>(p.num_layers) * p.batch * p.grouped.heads;
   float2* parts = p.lse_parts + (split * matrices + matrix) * rows;
 #pragma unroll

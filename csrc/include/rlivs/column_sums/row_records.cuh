@@ -19,7 +19,8 @@ RLIVS_DEVICE float row_normaliser(const ColumnSumsParams& p, int layer_index, in
   }
   const int group = p.grouped.group.divisor();
   const int kv_head = head / group;
-  const int64_t matrix = (static_cast<int64_t>(p.first_layer + layer_index) * p.batch + batch) * p.grouped.heads + kv_head;
+  const int64_t matrix =
+      (static_cast<int64_t>(p.first_layer + layer_index) * p.batch + batch) * p.grouped.heads + kv_head;
   const int64_t split_stride = static_cast<int64_t>(p.num_layers) * p.batch * p.grouped.heads * p.grouped.rows;
   const float2* parts = p.lse_parts + matrix * p.grouped.rows + t * group + (head - kv_head * group);
   float highest = kNoMaximum, sum = 0.f;

@@ -14,13 +14,13 @@ template <class Element_, int kHeadDim>
 struct TensorCoreTiles {
   using Element = Element_;
   static constexpr int kThreads = 128;
-  static constexpr int kResident = 128;                   // resident rows a block
+  static constexpr int kResident = 128;                     // resident rows a block
   static constexpr int kStream = kHeadDim > 128 ? 32 : 64;  // streamed rows a stage
   static constexpr int kStages = kHeadDim > 128 ? 4 : 3;
-  static constexpr int kChunk = 32;                       // streamed rows multiplied at a time
-  static constexpr int kRows = 4;                         // accumulators a thread: resident rows
-  static constexpr int kColumns = kChunk / 4;             // ... and streamed rows
-  static constexpr int kLanesPerRow = 4;                  // lanes that share a resident row
+  static constexpr int kChunk = 32;            // streamed rows multiplied at a time
+  static constexpr int kRows = 4;              // accumulators a thread: resident rows
+  static constexpr int kColumns = kChunk / 4;  // ... and streamed rows
+  static constexpr int kLanesPerRow = 4;       // lanes that share a resident row
   static constexpr int kMinBlocks = kHeadDim > 128 ? 2 : (kHeadDim > 64 ? 3 : 4);
   static constexpr bool kAnyHeadDim = false;
 

@@ -37,7 +37,9 @@ RLIVS_DEVICE HeadNormaliser merge_splits(const float2* parts, int splits) {
   return {highest, sum};
 }
 
-RLIVS_DEVICE void write_element(void* out, int64_t index, float value, float) { static_cast<float*>(out)[index] = value; }
+RLIVS_DEVICE void write_element(void* out, int64_t index, float value, float) {
+  static_cast<float*>(out)[index] = value;
+}
 template <class Element>
 RLIVS_DEVICE void write_element(void* out, int64_t index, float value, Element element) {
   static_cast<uint16_t*>(out)[index] = static_cast<uint16_t>(pack(value, 0.f, element));
@@ -86,8 +88,8 @@ RLIVS_DEVICE void add_columns(const DecodeParams& p, int batch, int column_block
     for (int unit = threadIdx.x % kLanesPerColumn; unit < p.num_kv_heads * quads; unit += kLanesPerColumn) {
       const int kv_head = unit / quads, first = unit % quads * 4;
       const float4 four = *reinterpret_cast<const float4*>(
-          p.logits + ((static_cast<int64_t>(batch) * p.num_kv_heads + kv_head) * p.num_columns + column) * p.padded_group +
-          first);
+          p.logits +
+          ((static_cast<int64_t>(batch) * p.num_kv_heads + kv_head) * p.num_columns + column) * p.padded_group + first);
       const float logit[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
@@ -102,7 +104,8 @@ RLIVS_DEVICE void add_columns(const DecodeParams& p, int batch, int column_block
 
 // Shared memory: one float a split or a head, whichever are more.
 template <class Element>
-RLIVS_KERNEL(kCombineThreads, 1) decode_combine_kernel(RLIVS_PARAMETER DecodeParams p) {
+RLIVS_KERNEL(kCombineThreads, 1)
+decode_combine_kernel(RLIVS_PARAMETER DecodeParams p) {
   float* scratch = reinterpret_cast<float*>(dynamic_shared_memory());
   const int rows = p.batch * p.num_heads;
   int block = blockIdx.x;

@@ -45,17 +45,18 @@ RLIVS_KERNEL(FloatSplit::kThreads, 1) float_split_kernel(RLIVS_PARAMETER DecodeP
   const int tiles = keys.end > keys.begin ? (keys.end - keys.begin + kTile - 1) / kTile : 0;
   const int tile_begin = piece_begin(tiles, block.split, p.splits);
   const int tile_end = piece_begin(tiles, block.split + 1, p.splits);
-  const float* key_head = static_cast<const float*>(p.key) + block.batch * p.key_strides.batch +
-                          block.kv_head * p.key_strides.head;
-  const float* value_head = static_cast<const float*>(p.value) + block.batch * p.value_strides.batch +
-                            block.kv_head * p.value_strides.head;
+  const float* key_head =
+      static_cast<const float*>(p.key) + block.batch * p.key_strides.batch + block.kv_head * p.key_strides.head;
+  const float* value_head =
+      static_cast<const float*>(p.value) + block.batch * p.value_strides.batch + block.kv_head * p.value_strides.head;
   const float* query_head = static_cast<const float*>(p.query) + block.batch * p.query_strides.batch +
                             (block.kv_head * p.group + first_head) * p.query_strides.head;
   const int first_column = p.column_start == nullptr ? 0 : p.column_start[block.batch];
-  float* logits = p.logits == nullptr
-                      ? nullptr
-                      : p.logits + (static_cast<int64_t>(block.batch) * p.num_kv_heads + block.kv_head) *
-                                       p.num_columns * p.padded_group + first_head;
+  float* logits = p.logits == nullptr ? nullptr
+                                      : p.logits +
+                                            (static_cast<int64_t>(block.batch) * p.num_kv_heads + block.kv_head) *
+                                                p.num_columns * p.padded_group +
+                                            first_head;
 
   for (int index = thread; index < kHeads * dims; index += kThreads) {
     const int head = index / dims;
@@ -105,7 +106,8 @@ RLIVS_KERNEL(FloatSplit::kThreads, 1) float_split_kernel(RLIVS_PARAMETER DecodeP
       const float* row = weights + g * kTile + lane_index() * 2;
       float tile_highest = fmaxf(load_shared(row), load_shared(row + 1));
 #pragma unroll
-      for (int lanes = 1; lanes < kWarp; lanes *= 2) tile_highest = fmaxf(tile_highest, shuffle_xor(tile_highest, lanes));
+      for (int lanes = 1; lanes < kWarp; lanes *= 2)
+        tile_highest = fmaxf(tile_highest, shuffle_xor(tile_highest, lanes));
       const float merged = fmaxf(highest[g], tile_highest);
       const float rescale = exp2_fast(highest[g] - merged);
       highest[g] = merged;

@@ -25,9 +25,9 @@ struct DecodeParams {
   const int32_t* key_start;     // [B] or null
   const int32_t* column_start;  // [B] or null: 0
 
-  float* out_parts;  // [B, Hq, splits, D], relative to each part's maximum
-  float2* lse_parts;   // [B, Hq, splits] of (maximum, sum)
-  float* logits;     // [B, Hkv, N, padded_group] in units of log 2, or null: no scoring
+  float* out_parts;   // [B, Hq, splits, D], relative to each part's maximum
+  float2* lse_parts;  // [B, Hq, splits] of (maximum, sum)
+  float* logits;      // [B, Hkv, N, padded_group] in units of log 2, or null: no scoring
 
   void* out;           // [B, Hq, 1, D]
   float* lse;          // [B, Hq], natural log
@@ -41,8 +41,8 @@ struct DecodeParams {
   int padded_group;  // ... rounded up to what the kernel's blocks serve
   int head_chunks;   // blocks that share a KV head's query heads
   int head_dim;
-  int num_keys;      // S, the cache's capacity
-  int num_columns;   // N
+  int num_keys;     // S, the cache's capacity
+  int num_columns;  // N
   int splits;
   float logit_factor;  // scale * log2 e
 };

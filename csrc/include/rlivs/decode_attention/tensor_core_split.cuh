@@ -4,7 +4,7 @@
 // and value is read once for the whole group, and a group of 7 wastes an eighth and not nine sixteenths.
 //   logits^T [16 keys, heads] = K Q^T      A = keys, B = query, kept in registers
 //   out^T    [16 dims, heads] += V^T P^T   A = values through ldmatrix.trans, B = probabilities through movmatrix
-// Each of the four warps streams its own tiles of 16 keys through its own cp.async stages: no block barrier until
+// Each of the warps streams its own tiles of 16 keys through its own cp.async stages: no block barrier until
 // the end. The splits share the range of keys read on the device, so a cache longer than its content leaves no
 // block idle. With scoring, the logits of the scored columns leave in fp32, 2 * padded_group / D of the bytes of K
 // and V. Bound: bytes of K and V over memory bandwidth.
@@ -20,10 +20,11 @@ struct TensorCoreSplit {
   static constexpr int kHeadDim = kHeadDim_;
   static constexpr int kHeadTiles = kHeadTiles_;
   static constexpr int kHeads = 8 * kHeadTiles;
-  static constexpr int kWarps = 4;
+  static constexpr int kWarps = kHeadDim > 128 ? 2 : 4;
   static constexpr int kThreads = kWarps * kWarp;
   static constexpr int kTile = 16;  // keys a warp's tile
-  static constexpr int kStages = kHeadDim > 128 ? 2 : (kHeadDim > 64 ? 3 : 4);
+  // Under 100 KiB a block, which every GPU from sm_80 on has; on an A100 about 70 KiB are under way at a time.
+  static constexpr int kStages = kHeadDim > 96 ? 2 : (kHeadDim > 64 ? 3 : 4);
   static constexpr int kRowBytes = kHeadDim * 2 + 16;  // odd in 16-byte units: no bank conflicts
   static constexpr int kParts = kHeadDim / 8;
   static constexpr int kSteps = kHeadDim / 16;
@@ -42,13 +43,15 @@ struct TensorCoreSplit {
 
 // Copies the keys (or values) [first, first + 16) of a head; past `last`, the last again: it weighs 0 there.
 template <class Config>
-RLIVS_DEVICE void copy_cache_tile(unsigned char* to, const unsigned char* head, int64_t row_bytes, int first, int last) {
+RLIVS_DEVICE void copy_cache_tile(unsigned char* to, const unsigned char* head, int64_t row_bytes, int first,
+                                  int last) {
   const SharedAddress base = shared_address(to);
 #pragma unroll
   for (int i = 0; i < Config::kTile * Config::kParts / kWarp; ++i) {
     const int index = lane_index() + i * kWarp;
     const int row = index / Config::kParts, part = index % Config::kParts;
-    copy_async_16(base + row * Config::kRowBytes + part * 16, head + minimum(first + row, last) * row_bytes + part * 16);
+    copy_async_16(base + row * Config::kRowBytes + part * 16,
+                  head + minimum(first + row, last) * row_bytes + part * 16);
   }
 }
 
@@ -119,7 +122,8 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
   int first_column = 0;
   if constexpr (kScored) {
     first_column = p.column_start == nullptr ? 0 : p.column_start[block.batch];
-    logits = p.logits + (static_cast<int64_t>(block.batch) * p.num_kv_heads + block.kv_head) * p.num_columns * p.padded_group +
+    logits = p.logits +
+             (static_cast<int64_t>(block.batch) * p.num_kv_heads + block.kv_head) * p.num_columns * p.padded_group +
              first_head + lane % 4 * 2;
   }
 
@@ -167,7 +171,8 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
       for (int e = 0; e < 2; ++e) {
         float tile_highest = fmaxf(acc[n][e], acc[n][e + 2]);
 #pragma unroll
-        for (int lanes = 4; lanes < kWarp; lanes *= 2) tile_highest = fmaxf(tile_highest, shuffle_xor(tile_highest, lanes));
+        for (int lanes = 4; lanes < kWarp; lanes *= 2)
+          tile_highest = fmaxf(tile_highest, shuffle_xor(tile_highest, lanes));
         const float merged = fmaxf(highest[n][e], tile_highest);
         rescale[e] = exp2_fast(highest[n][e] - merged);
         highest[n][e] = merged;
@@ -184,8 +189,8 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
       weights[n][1] = transpose_matrix(pack(acc[n][2], acc[n][3], Element{}));
     }
 
-    const SharedAddress value_line = shared_address(stage + Config::kTileBytes) +
-                                     (lane / 16 * 8 + lane % 8) * Config::kRowBytes + lane / 8 % 2 * 16;
+    const SharedAddress value_line =
+        shared_address(stage + Config::kTileBytes) + (lane / 16 * 8 + lane % 8) * Config::kRowBytes + lane / 8 % 2 * 16;
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       uint32_t a[4];
@@ -199,8 +204,8 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
   sync_block();
 
   // The warps' results meet in shared memory, over the stages.
-  float* warp_out = reinterpret_cast<float*>(memory);                                      // [warp, head, dim]
-  float* warp_lse = warp_out + Config::kWarps * Config::kHeads * Config::kOutPitch;          // [warp, head, 2]
+  float* warp_out = reinterpret_cast<float*>(memory);                                // [warp, head, dim]
+  float* warp_lse = warp_out + Config::kWarps * Config::kHeads * Config::kOutPitch;  // [warp, head, 2]
 #pragma unroll
   for (int n = 0; n < kHeadTiles; ++n) {
 #pragma unroll
