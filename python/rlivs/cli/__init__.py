@@ -1,4 +1,4 @@
-"""The command line: `rlivs demo | caption | ask | heatmap | doctor`."""
+"""The command line: `rlivs demo | caption | watch | ask | memory | heatmap | doctor`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rlivs.cli.caption import caption
 from rlivs.cli.demo import demo
 from rlivs.cli.doctor import doctor
 from rlivs.cli.heatmap import heatmap
+from rlivs.cli.memory import app as memory
+from rlivs.cli.watch import watch
 from rlivs.errors import InputError
 
 app = typer.Typer(
@@ -21,8 +23,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, caption, ask, heatmap, doctor):
+for command in (demo, caption, watch, ask, heatmap, doctor):
     app.command()(command)
+app.add_typer(memory, name="memory")
 
 
 def main() -> None:

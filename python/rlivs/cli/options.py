@@ -47,6 +47,17 @@ def read_config(path: Path | None, assignments: list[str] | None, **options: Any
     return load_config(path, values)
 
 
+def assignments(option: str, given: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE texts as a mapping. Raises InputError."""
+    pairs = {}
+    for assignment in given or []:
+        name, sign, value = assignment.partition("=")
+        if not sign:
+            raise InputError(f"{option} {assignment}: write NAME=VALUE")
+        pairs[name.strip()] = value
+    return pairs
+
+
 def the_only_stream(streams: list[str], chosen: str | None) -> str:
     """The chosen stream, or the memory's only one. Raises InputError when that leaves a choice."""
     if chosen is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -23,6 +24,8 @@ NETWORK = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp")
 _WEBCAM = re.compile(r"webcam:(\d+)|/dev/video(\d+)")
 # FFmpeg's own names of capture devices, in the order they are tried.
 _CAPTURE = ("v4l2", "video4linux2,v4l2", "avfoundation", "dshow")
+# A second tells what a stream holds; FFmpeg would look at it for five before it gives a picture.
+_NETWORK_OPTIONS = {"analyzeduration": "1000000"}
 # Over UDP, the other way, a lost packet spoils the pictures up to the next key frame.
 _RTSP_OPTIONS = {"rtsp_transport": "tcp"}
 _UDP_OPTIONS = {"overrun_nonfatal": "1", "fifo_size": "50000"}
@@ -39,9 +42,10 @@ def open_source(
 ) -> Source:
     """A source of frames from what it is called.
 
-    A video file; `webcam:0` or `/dev/video0`; `rtsp://`, `udp://` and `tcp://` (MPEG-TS; `tcp://...?listen=1` waits
-    for a sender), `rtmp://`, `srt://`; `http(s)://`, where a film of known length is treated as a file and all else
-    (HLS and others) as live; or an iterable of frames `[H, W, 3]` uint8 RGB, `rate` a second, or (frame, time) pairs.
+    A video file; `webcam:0` or `/dev/video0`; `rtsp://`; `udp://` and `tcp://` (MPEG-TS); `rtmp://`, `srt://`;
+    `http(s)://`, where a film of known length is treated as a file and all else (HLS and others) as live; or an
+    iterable of frames `[H, W, 3]` uint8 RGB, `rate` a second, or (frame, time) pairs. `tcp://...?listen=1`, and
+    `rtsp://` with the option `rtsp_flags=listen`, wait for a sender.
     `options` are FFmpeg's; a live source that is silent for `timeout` seconds is connected again, and given up after
     `give_up_after` seconds (None: never). Raises InputError for what cannot be opened, except that cameras on the
     network need not be there yet.
@@ -67,7 +71,9 @@ def open_source(
         raise InputError(f"{text}: '{scheme}' is no kind of source; use http(s), {', '.join(NETWORK)}, or a file")
     form = "mpegts" if scheme in ("udp", "tcp", "srt") else None
     defaults = _RTSP_OPTIONS if scheme in ("rtsp", "rtsps") else _UDP_OPTIONS if scheme == "udp" else {}
-    return LiveSource(text, format=form, options={**defaults, **(options or {})}, **live)
+    if "listen" in (options or {}).get("rtsp_flags", ""):
+        defaults = {**defaults, "listen_timeout": str(math.ceil(timeout))}
+    return LiveSource(text, format=form, options={**_NETWORK_OPTIONS, **defaults, **(options or {})}, **live)
 
 
 def _webcam(match: re.Match[str], options: Mapping[str, str] | None, live: dict[str, Any]) -> LiveSource:

@@ -89,23 +89,29 @@ class LiveSource:
         last_frame = time.monotonic()
         pause = FIRST_PAUSE
         newest: float | None = None  # stream time of the newest frame
+        lost_because = ""
         while True:
             connected = False
             try:
                 with self._open() as container:
                     for frame in self._decode(container, clock):
                         if not connected:
-                            self._connected(newest, frame.time)
+                            self._connected(newest, frame.time, lost_because)
                             connected, pause = True, FIRST_PAUSE
                         newest, last_frame = frame.time, time.monotonic()
                         self._offer(frame, clock)
                         if self._closed:
                             return
                 reason = "the sender ended the stream"
+            except av.ExitError:  # the time-out's way of saying so
+                reason = f"nothing came for {self._timeout:g} s"
+            except InputError as error:
+                reason = str(error)
             except (av.FFmpegError, OSError) as error:
                 reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
             except Exception as error:  # a decoder's surprise must not end the stream
                 reason = f"{type(error).__name__}: {error}"
+            lost_because = reason if connected else lost_because
             silent = time.monotonic() - last_frame
             with self._changed:
                 if self._closed:
@@ -150,15 +156,14 @@ class LiveSource:
                 moment = clock.time_of(stamp, silent_since)
                 yield DecodedFrame(picture, moment, moment + step, reformatter)
             if time.monotonic() - silent_since > self._timeout:
-                raise TimeoutError(f"no picture for {self._timeout:g} s")
+                raise InputError(f"no picture came for {self._timeout:g} s")
 
-    def _connected(self, newest: float | None, first: float) -> None:
+    def _connected(self, newest: float | None, first: float, lost_because: str) -> None:
         with self._changed:
             if self._closed:
                 return
             if newest is not None:
-                reason = self._status.error or "connection lost"
-                self._waiting.append(Gap(newest, first, reason))
+                self._waiting.append(Gap(newest, first, lost_because))
                 self._status = replace(self._status, reconnects=self._status.reconnects + 1)
             self._set_state("running")
 

@@ -1,0 +1,83 @@
+"""`rlivs watch`: a live view of any source, with questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlivs.cli import options
+from rlivs.cli.terminal import messages, quiet_libraries, working
+
+
+def watch(
+    source: Annotated[
+        str, typer.Argument(help="A video file, webcam:0, rtsp://, http(s):// (HLS too), udp:// or tcp:// (MPEG-TS).")
+    ],
+    memory: options.Memory = Path("captions.db"),
+    stream: options.Stream = None,
+    model: options.Model = options.DEFAULT_MODEL,
+    device: options.Device = None,
+    fps: options.Fps = None,
+    config: options.Config = None,
+    set_: options.Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stream that was interrupted.")] = False,
+    answer_from: Annotated[
+        str, typer.Option("--answer-from", help="auto, memory, or recent-frames: what questions are answered from.")
+    ] = "auto",
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", min=0.1, help="Seconds of silence after which a live source is connected again."),
+    ] = 10.0,
+    give_up_after: Annotated[
+        float | None, typer.Option("--give-up-after", help="Seconds without a picture after which watching ends.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="An option of FFmpeg for a live source as NAME=VALUE.")
+    ] = None,
+    keep_captions: Annotated[
+        int | None, typer.Option("--keep-captions", min=1, help="Keep the newest captions only, this many.")
+    ] = None,
+    keep_hours: Annotated[
+        float | None, typer.Option("--keep-hours", min=0, help="Keep the captions of the last hours only.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Caption a source as it comes, show how it keeps up, answer questions typed meanwhile.
+
+    A live source keeps to the present: clips there is no time for are dropped, counted, and marked as gaps in memory.
+    Type a question and Return; Ctrl-D ends. Without a terminal, questions are read from standard input line by line.
+    """
+    settings = options.read_config(config, set_, fps=fps)
+    device = options.parse_device(device)
+    from rlivs.streaming.recent_frames import check_answer_from
+    from rlivs.video.live import open_source
+
+    check_answer_from(answer_from)
+    opened = open_source(
+        source, timeout=timeout, give_up_after=give_up_after, options=options.assignments("--option", option)
+    )
+    quiet_libraries()
+    from rlivs.cli.watch_view import JsonView, LinesView, TerminalView, is_terminal
+    from rlivs.streaming import StreamingVideoQA
+    from rlivs.streaming.service import Retention, StreamService
+
+    name = stream or Path(source).stem or "live"
+    with working("loading the model"):
+        engine = StreamingVideoQA.from_pretrained(model, memory=memory, config=settings, device=device)
+    retention = Retention(keep_captions, None if keep_hours is None else 3600 * keep_hours)
+    with engine, StreamService(engine, retention=retention) as service:
+        # A file's memory names its path, as `rlivs caption` does, so that either may continue it.
+        service.create(name, source=source if opened.live else _absolute(source), resume=resume)
+        after = max((entry.serial for entry in engine.store.log(name)), default=-1)
+        service.attach(name, opened)
+        kind = JsonView if json else TerminalView if is_terminal() else LinesView
+        kind(service, name, after, answer_from).run()
+        if not json:
+            status = service.status(name)
+            messages.print(f"{status.clips} clips of stream '{name}' in {memory}")
+
+
+def _absolute(source: str) -> str:
+    return source if "://" in source else str(Path(source).resolve())
