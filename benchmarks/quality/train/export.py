@@ -35,6 +35,7 @@ def export(model: nn.Module, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()}
     save_file(weights, str(directory / "model.safetensors"), metadata={"format": "pt"})
+    (directory / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner may read
     config = model.config.to_dict()
     config["architectures"] = [type(model).__name__]
     for part in (config, config["text_config"], config["vision_config"]):

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from benchmarks.quality.world.questions import KINDS
+
 from .captioning import CaptionMix
+from .optim import schedule
+
+HARD = (*KINDS, "at", "when", "when", "after", "after", "after")
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,8 @@ class Stage:
     lines: tuple[int, int]  # captions in a list, at first and at the end of the stage
     text_tokens: int = 4500  # tokens in a batch of questions
     aid: float = 0.0  # weight of the aids to reading
+    kinds: tuple[str, ...] = KINDS  # of questions, drawn evenly
+    rate: float | None = None  # a learning rate of its own, with its own warm-up and cosine
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,21 @@ class Plan:
         Stage(200, CaptionMix((1, 2), (4, 8, 16), 0.1, 0.4, 0.3), 16, (3, 6), 6500, 0.0),
         Stage(500, CaptionMix((1, 2), (8, 16), 0.12, 0.4), 12, (6, 14), 7000, 1.0),
         Stage(400, CaptionMix((1, 2), (8, 16, 16), 0.12, 0.5), 20, (14, 30), 6000, 0.3),
+        Stage(450, CaptionMix((1, 2), (8, 16, 16), 0.12, 0.5), 8, (20, 30), 9000, 0.5, HARD, 9e-4),
     )
 
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step: one cosine over the stages that have no rate of their own."""
+        stage, _ = self.at(step)
+        shared = sum(s.steps for s in self.stages if s.rate is None)
+        if stage.rate is None:
+            return schedule(step, shared, self.rate)
+        first = sum(s.steps for s in self.stages[: self.stages.index(stage)])
+        return schedule(step - first, stage.steps, stage.rate)
 
     def at(self, step: int) -> tuple[Stage, int]:
         """The stage of a step, and the most lines a list has there."""

@@ -130,11 +130,11 @@ def train(directory: Path, plan: Plan, shape: Shape, *, resume: bool, stop: int 
             rng = np.random.default_rng((plan.seed, 3, step))
             batch = captioning.draw(clips, tokenizer, rng, stage.mix, stage.rows)
             lists = max(2, stage.text_tokens // (60 + 26 * most + 35 * plan.asked))
-            asked = answering.draw(tokenizer, rng, lists, lines=(1, most), asked=plan.asked)
+            asked = answering.draw(tokenizer, rng, lists, lines=(1, most), asked=plan.asked, kinds=stage.kinds)
             with torch.autocast("cpu", torch.bfloat16):
                 seen, figures = captioning.loss(model, tokenizer, probe, batch, stage.mix.probe)
                 read, more = answering.loss(model, asked, readings, stage.aid)
-            optimizers.step(seen + read, schedule(step, plan.steps, plan.rate))
+            optimizers.step(seen + read, plan.rate_at(step))
             log.add("language", step, figures | more)
             bar.update(task, advance=1)
             if (step + 1) % every == 0 or step + 1 == last:

@@ -109,7 +109,7 @@ def sample_lines(rng: np.random.Generator, count: int, sample_things) -> list[Li
     length = int(rng.choice([8, 8, 8, 4, 16, 32, 2, 5, 10, 6, 12]))
     latest = max(1, min(200, LATEST // length - 2 * count))
     first = 0 if rng.random() < 0.6 else int(rng.integers(0, latest))
-    gaps = rng.random() < 0.25
+    gaps = rng.random() < 0.15
     lines: list[Line] = []
     position = first
     while len(lines) < count:
