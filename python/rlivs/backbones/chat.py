@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import TemplateError
@@ -17,18 +18,28 @@ class ChatTemplate:
     """
 
     def __init__(
-        self, tokenizer: Any, template: str, video_token: str, *, name: str, add_special_tokens: bool = False
+        self,
+        tokenizer: Any,
+        template: str,
+        placeholder: str,
+        *,
+        name: str,
+        reserved: Sequence[str] = (),
+        add_special_tokens: bool = False,
     ) -> None:
-        """`video_token` is what the template writes where the visual tokens go. Raises InputError if it never does."""
+        """`placeholder` is what the template writes for a video; `reserved` is more text that no user may write.
+
+        Raises InputError if the template does not write the placeholder once.
+        """
         self._tokenizer = tokenizer
         self._template = template
+        self._placeholder = placeholder
         self._name = name
-        self._video_token = video_token
-        self._video_id = tokenizer.convert_tokens_to_ids(video_token)
         self._add_special_tokens = add_special_tokens
-        added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-        self._special = sorted(added | {video_token, *tokenizer.all_special_tokens}, key=len, reverse=True)
-        self.around_video("?")
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        special |= {placeholder, *reserved, *tokenizer.all_special_tokens}
+        self._special = sorted(special, key=len, reverse=True)
+        self.with_video("?", placeholder)
 
     def disarm(self, text: str) -> str:
         """`text` with a space inside everything that would be read as a special token."""
@@ -36,24 +47,29 @@ class ChatTemplate:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return text
 
-    def around_video(self, text: str) -> tuple[list[int], list[int]]:
-        """Ids before and after the visual tokens in a message of a video and `text`, up to where the model speaks."""
-        ids = self._encode([{"type": "video"}, {"type": "text", "text": self.disarm(text)}])
-        if ids.count(self._video_id) != 1:
+    def with_video(self, text: str, video: str) -> list[int]:
+        """Ids of a message of a video, which is written as `video`, and `text`, up to where the model speaks."""
+        rendered = self._render([{"type": "video"}, {"type": "text", "text": self.disarm(text)}])
+        if rendered.count(self._placeholder) != 1:
             raise InputError(
-                f"the chat template of {self._name} does not write {self._video_token} once for a video; "
+                f"the chat template of {self._name} does not write {self._placeholder} once for a video; "
                 "use the chat_template.jinja that belongs to the checkpoint's processor"
             )
-        at = ids.index(self._video_id)
+        return self._encode(rendered.replace(self._placeholder, video))
+
+    def around_video(self, text: str) -> tuple[list[int], list[int]]:
+        """Ids before and after the placeholder, where that is one token, in a message of a video and `text`."""
+        ids = self.with_video(text, self._placeholder)
+        at = ids.index(self._tokenizer.convert_tokens_to_ids(self._placeholder))
         return ids[:at], ids[at + 1 :]
 
     def alone(self, text: str) -> list[int]:
         """Ids of a message of `text` without a video, up to where the model speaks."""
-        return self._encode([{"type": "text", "text": self.disarm(text)}])
+        return self._encode(self._render([{"type": "text", "text": self.disarm(text)}]))
 
-    def _encode(self, content: list[dict[str, str]]) -> list[int]:
+    def _render(self, content: list[dict[str, str]]) -> str:
         try:
-            rendered = self._tokenizer.apply_chat_template(
+            return self._tokenizer.apply_chat_template(
                 [{"role": "user", "content": content}],
                 chat_template=self._template,
                 add_generation_prompt=True,
@@ -64,4 +80,8 @@ class ChatTemplate:
                 f"the chat template of {self._name} fails on a message with a video ({error}); "
                 "use the chat_template.jinja that belongs to the checkpoint's processor"
             ) from None
-        return self._tokenizer(rendered, add_special_tokens=self._add_special_tokens).input_ids
+
+    def _encode(self, rendered: str) -> list[int]:
+        # A template may write the beginning-of-sequence token itself.
+        begun = self._tokenizer.bos_token is not None and rendered.startswith(self._tokenizer.bos_token)
+        return self._tokenizer(rendered, add_special_tokens=self._add_special_tokens and not begun).input_ids

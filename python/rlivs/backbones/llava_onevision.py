@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from rlivs.backbones.loaded import LoadedBackbone
+from rlivs.backbones.loaded import LoadedBackbone, relative_times
 from rlivs.backbones.preprocessing import PixelRecipe, pixel_values
 from rlivs.backbones.pretrained import Pretrained
 from rlivs.backbones.protocol import Prompt, VisualTokens
@@ -23,7 +23,7 @@ class LlavaOnevision(LoadedBackbone):
     is there only when memory is. The columns of the clip are computed from these lengths, never assumed.
     """
 
-    video_token = "<video>"
+    placeholder = "<video>"
 
     def __init__(self, pretrained: Pretrained) -> None:
         super().__init__(pretrained)
@@ -33,15 +33,14 @@ class LlavaOnevision(LoadedBackbone):
         self.grid = (pooled, pooled)
 
     @torch.no_grad()
-    def encode(self, frames: np.ndarray | torch.Tensor) -> VisualTokens:
+    def encode(self, frames: np.ndarray | torch.Tensor, times: Sequence[float] | None = None) -> VisualTokens:
         """Visual tokens `[n * tokens_per_frame, hidden]` of frames `[n, H, W, 3]` uint8 RGB (196 a frame at 384 px)."""
         tower = self.model.model.vision_tower
         pixels = pixel_values(frames, self._recipe, device=tower.device, dtype=tower.dtype)
-        features = self.model.model.get_video_features(pixels[None]).pooler_output
+        features = self.as_embeddings(self.model.model.get_video_features(pixels[None]).pooler_output)
         # Some versions of transformers append the newline vector to the features, some do it later: keep the tokens.
-        count = pixels.shape[0] * self.tokens_per_frame
-        features = features.reshape(-1, features.shape[-1])[:count]
-        return VisualTokens(embeddings=features.to(self.model.get_input_embeddings().weight), grid=self.grid)
+        count = len(pixels) * self.tokens_per_frame
+        return VisualTokens(features[:count], grid=self.grid, times=relative_times(times, len(pixels)))
 
     def caption_prompt(self, clip: VisualTokens, memory: Sequence[SelectedTokens], text: str) -> Prompt:
         prefix, suffix = self.chat.around_video(text)
@@ -51,4 +50,4 @@ class LlavaOnevision(LoadedBackbone):
             before += [*(slot.embeddings.to(clip.embeddings) for slot in memory), newline]
         start = sum(part.shape[0] for part in before)
         parts = [*before, clip.embeddings, newline, self.embed(suffix)]
-        return Prompt(inputs_embeds=torch.cat(parts)[None], columns=slice(start, start + clip.embeddings.shape[0]))
+        return Prompt(inputs_embeds=torch.cat(parts)[None], columns=slice(start, start + clip.count))

@@ -15,10 +15,13 @@ from rlivs.backbones.protocol import Prompt
 class LoadedBackbone:
     """The parts of `rlivs.backbones.protocol.Backbone` that do not depend on the family.
 
-    A family names its placeholder for a video in `video_token`, sets `grid`, and adds `encode` and `caption_prompt`.
+    A family says in `placeholder` what its chat template writes for a video, sets `grid`, and adds `encode` and
+    `caption_prompt`. `reserved` is more text that no user may write; `add_special_tokens` lets the tokenizer begin the
+    prompt with what it begins every text with.
     """
 
-    video_token: ClassVar[str]
+    placeholder: ClassVar[str]
+    reserved: ClassVar[tuple[str, ...]] = ()
     add_special_tokens: ClassVar[bool] = False
     grid: tuple[int, int]
 
@@ -31,8 +34,9 @@ class LoadedBackbone:
         self.chat = ChatTemplate(
             pretrained.tokenizer,
             pretrained.chat_template,
-            self.video_token,
+            self.placeholder,
             name=pretrained.name,
+            reserved=self.reserved,
             add_special_tokens=self.add_special_tokens,
         )
 
@@ -51,3 +55,14 @@ class LoadedBackbone:
     def embed(self, ids: Sequence[int]) -> torch.Tensor:
         """The input embeddings `[n, hidden]` of token ids."""
         return self.model.get_input_embeddings()(torch.tensor(ids, dtype=torch.long, device=self.device))
+
+    def as_embeddings(self, features: torch.Tensor) -> torch.Tensor:
+        """Features of a vision tower `[..., hidden]` as `[n, hidden]`, where and as the language model takes them."""
+        return features.reshape(-1, features.shape[-1]).to(self.model.get_input_embeddings().weight)
+
+
+def relative_times(times: Sequence[float] | None, num_frames: int) -> tuple[float, ...]:
+    """Seconds since the first of `num_frames` frames; one frame a second if `times` is not known."""
+    if times is None:
+        times = range(num_frames)
+    return tuple(float(time - times[0]) for time in times)

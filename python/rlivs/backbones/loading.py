@@ -8,14 +8,26 @@ from typing import Any
 import torch
 
 from rlivs.backbones.checkpoint import HUB_OPTIONS, CheckpointFiles
+from rlivs.backbones.internvl import InternVL
+from rlivs.backbones.llava_next_video import LlavaNextVideo
 from rlivs.backbones.llava_onevision import LlavaOnevision
 from rlivs.backbones.pretrained import load_pretrained
 from rlivs.backbones.protocol import Backbone
+from rlivs.backbones.qwen2_5_vl import Qwen25VL
+from rlivs.backbones.qwen2_vl import Qwen2VL
+from rlivs.backbones.qwen3_vl import Qwen3VL
+from rlivs.backbones.smolvlm import SmolVLM
 from rlivs.errors import InputError
 
 # model_type in config.json -> what makes its backbone from a loaded checkpoint
 FAMILIES: dict[str, type[Any]] = {
+    "internvl": InternVL,
+    "llava_next_video": LlavaNextVideo,
     "llava_onevision": LlavaOnevision,
+    "qwen2_5_vl": Qwen25VL,
+    "qwen2_vl": Qwen2VL,
+    "qwen3_vl": Qwen3VL,
+    "smolvlm": SmolVLM,
 }
 
 

@@ -95,6 +95,20 @@ def resize_in_float(images: torch.Tensor, height: int, width: int, filter: str =
     return images
 
 
+def resize_to_cover(images: torch.Tensor, height: int, width: int, filter: str = "bicubic") -> torch.Tensor:
+    """The smallest resize of `[n, 3, H, W]` uint8, its shape kept, that covers `height` x `width`."""
+    old_height, old_width = images.shape[-2:]
+    if old_height * width >= old_width * height:
+        return resize(images, width * old_height // old_width, width, filter)
+    return resize(images, height, height * old_width // old_height, filter)
+
+
+def centre_crop(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The middle `height` x `width` pixels of `[n, 3, H, W]`."""
+    top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+    return images[..., top : top + height, left : left + width]
+
+
 def normalise(images: torch.Tensor, recipe: PixelRecipe) -> torch.Tensor:
     """`(images * rescale - mean) / std` per channel, float32, of `[n, 3, H, W]` uint8."""
     mean = torch.tensor(recipe.mean, device=images.device).view(1, 3, 1, 1)
