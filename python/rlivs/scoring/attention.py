@@ -21,14 +21,14 @@ IMPLEMENTATION = "rlivs_scoring"
 _TAP = "_rlivs_tap"
 
 
-def is_tapped(attention: nn.Module | None) -> bool:
+def is_tapped(attention: Any) -> bool:
     return hasattr(attention, _TAP)
 
 
 class Tap:
     """One attention module whose configuration names our function; the shared configuration is left alone."""
 
-    def __init__(self, attention: nn.Module, recorder: LayerRecorder) -> None:
+    def __init__(self, attention: Any, recorder: LayerRecorder) -> None:
         self.recorder = recorder
         self._attention = attention
         self._shared_config = attention.config
@@ -83,7 +83,11 @@ class Tap:
         **options: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         self.check_unchanged()
-        output = self._original()(self._view, query, key, value, attention_mask, **options)
+        fused = self.recorder.attend(query, key, value, options)
+        if fused is None:
+            output = self._original()(self._view, query, key, value, attention_mask, **options)
+        else:
+            output = (fused, None)
         self.recorder.record(query, key, attention_mask, options)
         return output
 

@@ -105,14 +105,20 @@ class Clip:
             )
         return starts
 
+    @property
+    def known_prompt_length(self) -> int | None:
+        """Positions of the padded prompt, where given or known from generate."""
+        if self._prompt_length is not None or self.generation is None:
+            return self._prompt_length
+        return self.generation.prompt_length
+
     def prompt_length(self, num_new: int, end: int) -> int:
         """Positions of the padded prompt, for a caption of `num_new` tokens after which `end` positions were fed.
 
-        Known from generate, or given; else the last caption token counts as not fed, as in any plain loop.
+        Where it is not known, the last caption token counts as not fed, as in any plain loop.
         """
-        length = self._prompt_length
-        if length is None:
-            length = end - num_new + 1 if self.generation is None else self.generation.prompt_length
+        length = self.known_prompt_length
+        length = end - num_new + 1 if length is None else length
         self._check_columns(length)
         return length
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -20,7 +21,7 @@ def text_decoder(model: nn.Module) -> nn.Module:
     return get_decoder() if get_decoder is not None else model
 
 
-def decoder_attentions(decoder: nn.Module) -> list[nn.Module | None]:
+def decoder_attentions(decoder: nn.Module) -> list[Any]:
     """The self-attention of every decoder layer in order, None for a layer without (linear attention, state space).
 
     Raises InputError if `decoder` has no stack of decoder layers.
@@ -34,15 +35,15 @@ def decoder_attentions(decoder: nn.Module) -> list[nn.Module | None]:
     raise InputError(f"{type(decoder).__name__} has no stack of decoder layers to score; patch a text or video LLM")
 
 
-def _self_attention(layer: nn.Module) -> nn.Module | None:
+def _self_attention(layer: nn.Module) -> Any:
     for module in layer.modules():
         is_attention = "attention" in type(module).__name__.lower() and getattr(module, "layer_idx", None) is not None
-        if is_attention and hasattr(module, "config") and not getattr(module, "is_cross_attention", False):
+        if is_attention and not getattr(module, "is_cross_attention", False):
             return module
     return None
 
 
-def why_not(index: int, attention: nn.Module | None) -> str | None:
+def why_not(index: int, attention: Any) -> str | None:
     """What keeps layer `index` from being scored, with the cure, or None if it can be."""
     another = "choose full-attention layers, or layers='auto'"
     if attention is None or getattr(attention, "is_kv_shared_layer", False):
@@ -58,17 +59,18 @@ def why_not(index: int, attention: nn.Module | None) -> str | None:
     return None
 
 
-def _is_windowed(attention: nn.Module) -> bool:
+def _is_windowed(attention: Any) -> bool:
+    config = getattr(attention, "config", None)
     layer_type = getattr(attention, "layer_type", None)
     if layer_type is None:
-        layer_types = getattr(attention.config, "layer_types", None)
+        layer_types = getattr(config, "layer_types", None)
         layer_type = layer_types[attention.layer_idx] if layer_types else None
     if layer_type is not None:
         return "sliding" in layer_type or "chunked" in layer_type
-    return bool(getattr(attention, "is_sliding", False) or getattr(attention.config, "sliding_window", None))
+    return bool(getattr(attention, "is_sliding", False) or getattr(config, "sliding_window", None))
 
 
-def choose_layers(layers: str | int | Sequence[int], attentions: Sequence[nn.Module | None]) -> tuple[int, ...]:
+def choose_layers(layers: str | int | Sequence[int], attentions: Sequence[Any]) -> tuple[int, ...]:
     """Ascending 0-based indices of the layers to score.
 
     "auto": the paper's relative depths, layer round(d * L / 28) for d in (4, 8, 13, 19) of L layers (halves up), each

@@ -20,9 +20,9 @@ from rlivs.scoring.generation import Generation, as_ids, watched_generate
 from rlivs.scoring.layers import choose_layers, decoder_attentions, text_decoder
 from rlivs.scoring.recorder import LayerRecorder
 from rlivs.scoring.rescore import feed_caption
-from rlivs.scoring.sums import mean_attention
+from rlivs.scoring.sums import Columns, mean_attention
 
-MODES = ("deferred", "rescore")
+MODES = ("deferred", "fused", "rescore")
 OLDEST_TRANSFORMERS = "5.17.0"
 
 
@@ -35,7 +35,8 @@ def patch(model: nn.Module, layers: str | int | Sequence[int] = "auto", mode: st
 
     layers: "auto" (the paper's relative depths: 0-based [4, 8, 13, 19] of 28), "all", an index or several, negative
     ones from the end. mode: "deferred" keeps the caption's query rows and makes one pass over the KV cache at the
-    end; "rescore" feeds the finished caption once more, exact for beam search and any other way of decoding.
+    end; "fused" lets one kernel attend and score in each decoding step, for engines that replay steps; "rescore" feeds
+    the finished caption once more, exact for beam search and any other way of decoding.
     Source: arXiv 2510.17364, section 3. Raises InputError for a model, layer or mode that cannot be served.
     """
     if Version(transformers.__version__).release < Version(OLDEST_TRANSFORMERS).release:
@@ -51,8 +52,8 @@ class Handle:
     """A patched model: `layers` are the 0-based indices that are scored. A context manager, or call `remove()`."""
 
     def __init__(self, model: nn.Module, layers: str | int | Sequence[int], mode: str) -> None:
-        self._model = model
-        self._decoder = text_decoder(model)
+        self._model: Any = model
+        self._decoder: Any = text_decoder(model)
         attentions = decoder_attentions(self._decoder)
         self.layers = choose_layers(layers, attentions)
         self.mode = mode
@@ -60,7 +61,7 @@ class Handle:
             raise InputError("the model is patched already; call remove() on the earlier handle first")
         self._clip: Clip | None = None
         self._open = False
-        self._taps = [Tap(attentions[i], LayerRecorder(i, leads=i == self.layers[0])) for i in self.layers]
+        self._taps = [Tap(attentions[i], LayerRecorder(i, i == self.layers[0], mode == "fused")) for i in self.layers]
         self._recorders = [tap.recorder for tap in self._taps]
         for tap in self._taps:
             tap.install()
@@ -141,15 +142,8 @@ class Handle:
         counted = counted_rows(ids, self._eos_token_ids(clip), clip.include_last_prompt_row)
         for recorder in self._recorders:
             recorder.check_rows(first_row, *counted.shape)
-        scores = mean_attention(
-            self._recorders,
-            first_row=first_row,
-            counted=counted,
-            starts=clip.starts_of(ids.shape[0]),
-            num_columns=clip.num_columns,
-            key_starts=key_starts,
-            device=self._model.device,
-        )
+        columns = Columns(clip.starts_of(ids.shape[0]), clip.num_columns, key_starts)
+        scores = mean_attention(self._recorders, columns, first_row, counted, self._model.device)
         self._release()
         return scores
 
@@ -161,6 +155,11 @@ class Handle:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+
+    @property
+    def num_columns(self) -> int:
+        """Columns of the clip that is open or not scored yet; 0 if there is none."""
+        return 0 if self._clip is None else self._clip.num_columns
 
     def __enter__(self) -> Handle:
         return self
@@ -192,9 +191,10 @@ class Handle:
         return as_ids(getattr(config, "eos_token_id", None))
 
     def _see_generate(self, generation: Generation) -> None:
-        if self._clip is not None:
-            self._clip.see_generate(generation)
-            self._start(self._clip)
+        clip = self._recorders[0].clip
+        if clip is not None:
+            clip.see_generate(generation)
+            self._start(clip)
 
     def _see_inputs(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._recorders[0].clip is not None:

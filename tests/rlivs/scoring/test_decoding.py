@@ -1,0 +1,291 @@
+"""Every way of decoding that transformers offers, and loops of one's own, against one eager pass."""
+
+import pytest
+import torch
+from transformers import DynamicCache, StaticCache
+
+from rlivs.scoring import patch
+
+COLUMNS = slice(6, 15)
+MODES = ["deferred", "fused", "rescore"]
+
+
+@pytest.fixture
+def pair(twins):
+    return twins("qwen2", num_hidden_layers=4)
+
+
+def check(pair, handle, scores, prompt, ids, columns, lengths, **options):
+    expected = pair.expected(handle.layers, prompt.embeds, prompt.mask, ids, columns, lengths, **options)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("chunk", [29, 7, 1])
+def test_chunked_prefill(pair, make_prompts, mode, chunk):
+    """A chunk may end anywhere: in the columns, just before the last prompt row, or be one position long."""
+    prompt = make_prompts(pair, 2)
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(prompt.columns):
+            out = pair.model.generate(
+                prompt.ids, attention_mask=prompt.mask, max_new_tokens=6, do_sample=False, prefill_chunk_size=chunk
+            )
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out[:, 30:], prompt.columns, [6, 6])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("include_last_prompt_row", [True, False])
+def test_prompt_lookup_decoding(pair, make_prompts, make_words, mode, include_last_prompt_row):
+    """Guesses are fed with accepted tokens and taken back: only the rows of what was kept may count."""
+    prompt = make_prompts(pair, 1)
+    calls = []
+    watch = pair.model.register_forward_pre_hook(
+        lambda module, args, kwargs: calls.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    try:
+        with patch(pair.model, mode=mode) as handle:
+            with handle.clip(COLUMNS, include_last_prompt_row):
+                out = pair.model.generate(
+                    prompt.ids,
+                    max_new_tokens=40,
+                    do_sample=False,
+                    prompt_lookup_num_tokens=3,
+                    max_matching_ngram_size=1,
+                )
+            scores = handle.scores(out)
+    finally:
+        watch.remove()
+    new = out.shape[1] - 30
+    assert sum(calls) > 30 + new - 1, "no guess was taken back; choose another seed"
+    check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [new], include_last_prompt_row=include_last_prompt_row)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_static_cache(pair, make_prompts, mode, batch):
+    prompt = make_prompts(pair, batch)
+    with patch(pair.model, mode=mode) as handle:
+        for _ in range(2):
+            with handle.clip(prompt.columns):
+                out = pair.model.generate(
+                    prompt.ids,
+                    attention_mask=prompt.mask,
+                    max_new_tokens=6,
+                    do_sample=False,
+                    cache_implementation="static",
+                )
+            scores = handle.scores(out)
+            check(pair, handle, scores, prompt, out[:, 30:], prompt.columns, [6] * batch)
+
+
+def test_static_cache_with_room_to_spare(pair, make_prompts):
+    """What lies beyond the fed positions in a static cache is never looked at."""
+    prompt = make_prompts(pair, 1)
+    cache = StaticCache(config=pair.model.config, max_cache_len=200)
+    with patch(pair.model) as handle:
+        with handle.clip(COLUMNS):
+            out = pair.model.generate(
+                inputs_embeds=prompt.embeds, past_key_values=cache, max_new_tokens=6, do_sample=False
+            )
+        for layer in cache.layers:
+            layer.keys[:, :, 35:] = torch.nan
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out, [COLUMNS], [6])
+
+
+def greedy_loop(model, prompt, num_new, cache, feed_last=False):
+    """What a user may write instead of generate."""
+    ids, mask = [], prompt.mask
+    inputs = {"inputs_embeds": prompt.embeds}
+    position = (mask.cumsum(1) - 1).clamp(min=0)
+    with torch.no_grad():
+        for step in range(num_new + feed_last):
+            out = model(**inputs, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True)
+            if step == num_new:
+                break
+            ids.append(out.logits[:, -1:].argmax(-1))
+            inputs = {"input_ids": ids[-1]}
+            mask = torch.cat([mask, torch.ones_like(ids[-1])], 1)
+            position = position[:, -1:] + 1
+    return torch.cat(ids, 1)
+
+
+@pytest.mark.parametrize("mode", ["deferred", "rescore"])
+@pytest.mark.parametrize("static", [False, True])
+def test_a_loop_of_ones_own(pair, make_prompts, mode, static):
+    prompt = make_prompts(pair, 2)
+    cache = StaticCache(config=pair.model.config, max_cache_len=64) if static else DynamicCache()
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(prompt.columns):
+            ids = greedy_loop(pair.model, prompt, 6, cache)
+        scores = handle.scores(ids)
+    check(pair, handle, scores, prompt, ids, prompt.columns, [6, 6])
+
+
+def test_a_loop_that_feeds_its_last_token_gives_the_prompt_length(pair, make_prompts):
+    prompt = make_prompts(pair, 1)
+    with patch(pair.model) as handle:
+        with handle.clip(COLUMNS, prompt_length=30):
+            ids = greedy_loop(pair.model, prompt, 6, DynamicCache(), feed_last=True)
+        scores = handle.scores(ids)
+    check(pair, handle, scores, prompt, ids, [COLUMNS], [6])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("as_embeddings", [False, True])
+def test_continuing_from_a_cached_prefix(pair, make_prompts, mode, as_embeddings):
+    """Columns are positions of the whole prompt, the part that was cached earlier included."""
+    prompt = make_prompts(pair, 2)
+    cache = DynamicCache()
+    with torch.no_grad():
+        mask = prompt.mask[:, :20]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        pair.model(prompt.ids[:, :20], attention_mask=mask, position_ids=positions, past_key_values=cache)
+    inputs = {"inputs_embeds": prompt.embeds} if as_embeddings else {"input_ids": prompt.ids}
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(prompt.columns):
+            out = pair.model.generate(
+                **inputs, attention_mask=prompt.mask, past_key_values=cache, max_new_tokens=5, do_sample=False
+            )
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out[:, -5:], prompt.columns, [5, 5])
+
+
+@pytest.mark.parametrize("returned", [1, 2])
+def test_beam_search_is_rescored(pair, make_prompts, returned):
+    prompt = make_prompts(pair, 2)
+    options = {"max_new_tokens": 7, "num_beams": 3, "num_return_sequences": returned, "do_sample": False}
+    with patch(pair.model, mode="rescore") as handle:
+        with handle.clip(prompt.columns):
+            out = pair.model.generate(inputs_embeds=prompt.embeds, attention_mask=prompt.mask, **options)
+        scores = handle.scores(out)
+    assert scores.shape == (2 * returned, 9)
+    for index in range(2 * returned):
+        row = slice(index // returned, index // returned + 1)
+        expected = pair.expected(
+            handle.layers, prompt.embeds[row], prompt.mask[row], out[index : index + 1], prompt.columns[row], [7]
+        )
+        torch.testing.assert_close(scores[index : index + 1], expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_several_samples_of_each_prompt(pair, make_prompts, mode):
+    prompt = make_prompts(pair, 2)
+    torch.manual_seed(0)
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(prompt.columns):
+            out = pair.model.generate(
+                prompt.ids,
+                attention_mask=prompt.mask,
+                max_new_tokens=5,
+                do_sample=True,
+                num_return_sequences=2,
+                return_dict_in_generate=True,
+            )
+        scores = handle.scores(out)
+    for index in range(4):
+        row = slice(index // 2, index // 2 + 1)
+        ids = out.sequences[index : index + 1, 30:]
+        expected = pair.expected(handle.layers, prompt.embeds[row], prompt.mask[row], ids, prompt.columns[row], [5])
+        torch.testing.assert_close(scores[index : index + 1], expected, rtol=1e-4, atol=0)
+
+
+def test_rescoring_without_a_cache(pair, make_prompts):
+    prompt = make_prompts(pair, 2)
+    with patch(pair.model, mode="rescore") as handle:
+        with handle.clip(prompt.columns):
+            out = pair.model.generate(
+                prompt.ids, attention_mask=prompt.mask, max_new_tokens=5, do_sample=False, use_cache=False
+            )
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out[:, 30:], prompt.columns, [5, 5])
+
+
+def test_rescoring_leaves_the_callers_cache_alone(pair, make_prompts):
+    prompt = make_prompts(pair, 1)
+    cache = DynamicCache()
+    with patch(pair.model, mode="rescore") as handle:
+        with handle.clip(COLUMNS):
+            out = pair.model.generate(prompt.ids, past_key_values=cache, max_new_tokens=5, do_sample=False)
+        keys = [layer.keys for layer in cache.layers]
+        handle.scores(out)
+    assert all(layer.keys is key for layer, key in zip(cache.layers, keys, strict=True))
+    assert cache.get_seq_length() == 34
+
+
+def test_the_last_generate_call_of_a_clip_counts(pair, make_prompts):
+    prompt = make_prompts(pair, 1)
+    with patch(pair.model) as handle:
+        with handle.clip(COLUMNS):
+            pair.model.generate(prompt.ids[:, :21], max_new_tokens=9, do_sample=False)
+            out = pair.model.generate(prompt.ids, max_new_tokens=4, do_sample=False)
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [4])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scores_inside_the_clip(pair, make_prompts, mode):
+    prompt = make_prompts(pair, 1)
+    with patch(pair.model, mode=mode) as handle, handle.clip(COLUMNS):
+        out = pair.model.generate(prompt.ids, max_new_tokens=4, do_sample=False)
+        scores = handle.scores(out)
+        check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [4])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_pause_is_no_part_of_the_clip(pair, make_prompts, make_words, mode):
+    """Between two tokens the model may do something else, with a cache of its own."""
+    prompt = make_prompts(pair, 1)
+
+    class Interrupting:
+        def put(self, ids):
+            with handle.paused():
+                pair.model.generate(make_words(1, 40, 5), max_new_tokens=3, do_sample=False)
+
+        def end(self):
+            pass
+
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(COLUMNS):
+            out = pair.model.generate(prompt.ids, max_new_tokens=6, do_sample=False, streamer=Interrupting())
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [6])
+
+
+def test_layers_that_scale_differently(twins, make_prompts):
+    """Layers that one kernel call cannot serve together are averaged all the same."""
+    pair = twins("qwen2", num_hidden_layers=4)
+    prompt = make_prompts(pair, 2)
+    attentions = [model.model.layers[2].self_attn for model in (pair.model, pair.eager)]
+    try:
+        for attention in attentions:
+            attention.scaling *= 1.5
+        with patch(pair.model) as handle:
+            with handle.clip(prompt.columns):
+                out = pair.model.generate(prompt.ids, attention_mask=prompt.mask, max_new_tokens=5, do_sample=False)
+            scores = handle.scores(out)
+        check(pair, handle, scores, prompt, out[:, 30:], prompt.columns, [5, 5])
+    finally:
+        for attention in attentions:
+            attention.scaling /= 1.5
+
+
+def test_columns_up_to_the_last_prompt_position(pair, make_prompts):
+    """The last prompt row sees itself, and may be a column too."""
+    prompt = make_prompts(pair, 1)
+    with patch(pair.model) as handle:
+        with handle.clip(slice(0, 30)):
+            out = pair.model.generate(prompt.ids, max_new_tokens=4, do_sample=False)
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out[:, 30:], [slice(0, 30)], [4])
+
+
+def test_a_caption_of_one_token(pair, make_prompts):
+    prompt = make_prompts(pair, 1)
+    for mode in MODES:
+        with patch(pair.model, mode=mode) as handle:
+            with handle.clip(COLUMNS):
+                out = pair.model.generate(prompt.ids, max_new_tokens=1, do_sample=False)
+            scores = handle.scores(out)
+        check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [1])
