@@ -65,8 +65,8 @@ ColumnSumsPlan plan_column_sums(const ColumnSumsShape& shape) {
                                                                kernels.column_parts_shared_bytes(shape.head_dim));
   plan.row_splits =
       choose_splits(matrices * tiles(shape.num_columns, kernels.resident), row_tiles, slots, kStartSteps, kMostSplits);
-  plan.lse_records =
-      aligned(matrices * row_tiles * (kernels.stream + kRecordExtra) * static_cast<int64_t>(sizeof(float)));
+  plan.row_records =
+      aligned(matrices * row_tiles * record_floats(kernels.stream) * static_cast<int64_t>(sizeof(float)));
   plan.column_parts = aligned(matrices * plan.row_splits * shape.num_columns * static_cast<int64_t>(sizeof(float)));
   return plan;
 }
@@ -83,8 +83,8 @@ void launch_column_sums(const ColumnSumsShape& shape, const ColumnSumsPlan& plan
   p.row_mask = arguments.row_mask;
   auto* workspace = static_cast<unsigned char*>(arguments.workspace);
   p.lse_parts = reinterpret_cast<float2*>(workspace);
-  p.lse_records = reinterpret_cast<float*>(workspace + plan.lse_parts);
-  p.column_parts = reinterpret_cast<float*>(workspace + plan.lse_parts + plan.lse_records);
+  p.row_records = reinterpret_cast<float*>(workspace + plan.lse_parts);
+  p.column_parts = reinterpret_cast<float*>(workspace + plan.lse_parts + plan.row_records);
   p.out = arguments.out;
   p.grouped = packing_of(shape, false);
   p.packing = packing_of(shape, shape.per_head);
@@ -92,7 +92,6 @@ void launch_column_sums(const ColumnSumsShape& shape, const ColumnSumsPlan& plan
   p.logit.softcap = arguments.softcap > 0.f;
   p.logit.inner = p.logit.softcap ? arguments.scale / arguments.softcap : 0.f;
   p.logit.outer = arguments.softcap * kLog2E;
-  p.logit.transformed = p.logit.softcap || !(arguments.scale > 0.f);
   p.num_layers = shape.layers;
   p.batch = shape.batch;
   p.num_heads = shape.num_heads;

@@ -29,9 +29,9 @@ struct ColumnSumsPlan {
   int key_splits;
   int row_splits;
   int64_t lse_parts;  // bytes of each part of the workspace, multiples of 256
-  int64_t lse_records;
+  int64_t row_records;
   int64_t column_parts;
-  int64_t workspace_bytes() const { return lse_parts + lse_records + column_parts; }
+  int64_t workspace_bytes() const { return lse_parts + row_records + column_parts; }
 };
 
 struct ColumnSumsArguments {

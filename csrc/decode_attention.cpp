@@ -95,7 +95,7 @@ void launch_decode(const DecodeShape& shape, const DecodePlan& plan, DecodeParam
                                                               : shared.combine_float;
   const int64_t column_blocks = (shape.num_columns + shared.columns - 1) / shared.columns;
   launch("decode_combine", combine, static_cast<int64_t>(shape.batch) * (shape.num_heads + column_blocks),
-         shared.threads, std::max(plan.splits, shape.num_heads) * static_cast<int>(sizeof(float)), stream, p);
+         shared.threads, std::max(plan.splits, 2 * shape.num_heads) * static_cast<int>(sizeof(float)), stream, p);
 }
 
 }  // namespace rlivs

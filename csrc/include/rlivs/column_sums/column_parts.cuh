@@ -1,4 +1,4 @@
-// Pass B. Column sums of exp2(logit - lse), split over row ranges.
+// Pass B. Column sums of exp2(logit - maximum) / sum, split over row ranges.
 //
 // A block keeps one tile of scored keys and streams its share of the packed rows past it. Keys lie on the
 // accumulators' M side, so a thread needs one running sum for each of its few keys, whatever the number of
@@ -16,7 +16,7 @@ namespace rlivs {
 
 template <class Tiles>
 RLIVS_HOST_DEVICE constexpr int record_bytes() {
-  return (Tiles::kStream + kRecordExtra) * static_cast<int>(sizeof(float));
+  return record_floats(Tiles::kStream) * static_cast<int>(sizeof(float));
 }
 
 template <class Tiles>
@@ -75,7 +75,7 @@ column_parts_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
       constexpr int kBytes = record_bytes<Tiles>();
       if (threadIdx.x < kBytes / 16) {
         const unsigned char* record =
-            reinterpret_cast<const unsigned char*>(p.lse_records) + (matrix * tiles + tile) * kBytes;
+            reinterpret_cast<const unsigned char*>(p.row_records) + (matrix * tiles + tile) * kBytes;
         copy_async_16(shared_address(records + slot % Tiles::kStages * kBytes) + threadIdx.x * 16,
                       record + threadIdx.x * 16);
       }
@@ -92,7 +92,7 @@ column_parts_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
     const int slot = tile - tile_begin;
     const unsigned char* stage = tile_product.stage(memory, slot);
     const float* record = reinterpret_cast<const float*>(records + slot % Tiles::kStages * record_bytes<Tiles>());
-    const int counting = static_cast<int>(load_shared(record + Tiles::kStream));
+    const int counting = static_cast<int>(load_shared(record + 2 * Tiles::kStream));
     const int row0 = tile * Tiles::kStream;
     const int t_first = p.packing.group.divide(row0);
     const int t_last = p.packing.group.divide(minimum(row0 + Tiles::kStream, rows) - 1);
@@ -101,28 +101,30 @@ column_parts_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
                            key_end <= visible.end(t_first) && p.reduction != Reduction::kMax;
 #pragma unroll 1
     for (int chunk = 0; chunk < Tiles::kStream / Tiles::kChunk; ++chunk) {
-      float acc[Tiles::kRows][Tiles::kColumns], lse[Tiles::kColumns];
+      float acc[Tiles::kRows][Tiles::kColumns];
+      float2 row[Tiles::kColumns];
       tile_product.multiply(acc, stage, chunk);
       const float factor = transform_logits(acc, p.logit);
-      Tiles::load_columns(lse, record + chunk * Tiles::kChunk);
+      Tiles::load_columns(row, reinterpret_cast<const float2*>(record) + chunk * Tiles::kChunk);
       if (unchecked) {
 #pragma unroll
-        for (int i = 0; i < Tiles::kRows; ++i) {
-          float chunk_total = 0.f;
+        for (int j = 0; j < Tiles::kColumns; ++j) {
 #pragma unroll
-          for (int j = 0; j < Tiles::kColumns; ++j) chunk_total += exp2_fast(fmaf(acc[i][j], factor, -lse[j]));
-          total[i] += chunk_total;
+          for (int i = 0; i < Tiles::kRows; ++i) {
+            total[i] = fmaf(exp2_fast(fmaf(acc[i][j], factor, -row[j].x)), row[j].y, total[i]);
+          }
         }
       } else {
 #pragma unroll
         for (int j = 0; j < Tiles::kColumns; ++j) {
           const int t = p.packing.group.divide(row0 + chunk * Tiles::kChunk + Tiles::column(j));
-          const bool counts = lse[j] != INFINITY;
+          const bool counts = row[j].x != INFINITY;
           const int row_begin = visible.begin(t), row_end = counts ? visible.end(t) : 0;
 #pragma unroll
           for (int i = 0; i < Tiles::kRows; ++i) {
             const int key = key0 + Tiles::row(i);
-            const float weight = key >= row_begin && key < row_end ? exp2_fast(fmaf(acc[i][j], factor, -lse[j])) : 0.f;
+            const float weight =
+                key >= row_begin && key < row_end ? exp2_fast(fmaf(acc[i][j], factor, -row[j].x)) * row[j].y : 0.f;
             total[i] = p.reduction == Reduction::kMax ? max_keep_nan(total[i], weight) : total[i] + weight;
           }
         }

@@ -28,7 +28,7 @@ struct FloatTiles {
   RLIVS_DEVICE static int row(int i) { return static_cast<int>(threadIdx.x) / 16 + i * 16; }
   RLIVS_DEVICE static int column(int j) { return static_cast<int>(threadIdx.x) % 16 + j * 16; }
 
-  RLIVS_DEVICE static void load_columns(float (&values)[kColumns], const float* rows) {
+  RLIVS_DEVICE static void load_columns(float2 (&values)[kColumns], const float2* rows) {
 #pragma unroll
     for (int j = 0; j < kColumns; ++j) values[j] = load_shared(rows + column(j));
   }

@@ -1,4 +1,4 @@
-// Softcap and general scale, applied to accumulators in place; the usual case needs neither and skips this.
+// The softcap, applied to accumulators in place; without one this is skipped.
 #pragma once
 
 #include "rlivs/column_sums/params.cuh"
@@ -9,12 +9,12 @@ namespace rlivs {
 // Turns products into logits in units of log 2; returns the factor that is left to multiply with.
 template <int kRows, int kColumns>
 RLIVS_DEVICE float transform_logits(float (&acc)[kRows][kColumns], const LogitScale& logit) {
-  if (!logit.transformed) return logit.factor;
+  if (!logit.softcap) return logit.factor;
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
 #pragma unroll
     for (int j = 0; j < kColumns; ++j) {
-      acc[i][j] = logit.softcap ? logit.outer * tanh_exact(logit.inner * acc[i][j]) : logit.factor * acc[i][j];
+      acc[i][j] = logit.outer * tanh_exact(logit.inner * acc[i][j]);
     }
   }
   return 1.f;

@@ -30,11 +30,10 @@ constexpr int kMaxLayersPerLaunch = 32;
 
 // Softmax needs exp(x) = 2^(x log2 e): logits are kept in units of log 2.
 struct LogitScale {
-  float factor;  // logit (log 2) = factor * product
+  float factor;  // logit (log 2) = factor * product, factor > 0
   float inner;   // ... with a softcap: outer * tanh(inner * product)
   float outer;
   bool softcap;
-  bool transformed;  // a softcap, or a scale <= 0 that a maximum over products would not survive
 };
 
 enum class Reduction : int { kSum = 0, kMean = 1, kMax = 2 };
@@ -54,7 +53,7 @@ struct ColumnSumsParams {
   const int32_t* column_start;  // [B]
   const uint8_t* row_mask;      // [B, T] or null
   float2* lse_parts;            // [key_splits, L, B, Hkv, T * G] of (maximum, sum)
-  float* lse_records;           // [L, B, packing.heads, row_tiles, record]
+  float* row_records;           // [L, B, packing.heads, row_tiles, record]
   float* column_parts;          // [L, B, packing.heads, row_splits, N]
   float* out;                   // [B, N] or [B, Hq, N]
 
@@ -78,9 +77,10 @@ struct ColumnSumsParams {
   Reduction reduction;
 };
 
-// An lse record is the normaliser of each row of a tile (log 2; +inf: the row doesn't count), a word that
-// says which rows count, and padding to 16 bytes.
+// A record is the normaliser of each row of a tile, two floats, then a word that says which rows count, and padding to
+// 16 bytes.
 constexpr int kRecordExtra = 4;
+RLIVS_HOST_DEVICE constexpr int record_floats(int rows) { return 2 * rows + kRecordExtra; }
 enum : int { kNoRowCounts = 0, kSomeRowsCount = 1, kAllRowsCount = 2 };
 
 }  // namespace rlivs

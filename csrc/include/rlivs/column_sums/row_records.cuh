@@ -10,12 +10,19 @@
 
 namespace rlivs {
 
-// Log-sum-exp of row (t, head) in units of log 2; -inf: no key was seen.
-RLIVS_DEVICE float row_normaliser(const ColumnSumsParams& p, int layer_index, int batch, int head, int t) {
+// Weight of a logit x, in units of log 2: exp2(x - maximum) * inverse. Kept apart, and not folded into one number, the
+// two stay exact for logits of any size. A row that doesn't count has maximum +inf and inverse 0.
+RLIVS_DEVICE float2 no_weight() { return make_float2(INFINITY, 0.f); }
+
+RLIVS_DEVICE float2 row_normaliser(const ColumnSumsParams& p, int layer_index, int batch, int head, int t) {
   const Layer& layer = p.layers[layer_index];
   if (layer.lse != nullptr) {
     const Strides& s = layer.lse_strides;
-    return layer.lse[batch * s.batch + static_cast<int64_t>(head) * s.head + static_cast<int64_t>(t) * s.row] * kLog2E;
+    const float lse =
+        layer.lse[batch * s.batch + static_cast<int64_t>(head) * s.head + static_cast<int64_t>(t) * s.row];
+    if (lse == -INFINITY) return no_weight();
+    const float maximum = multiply_rounded(lse, kLog2E);
+    return make_float2(maximum, exp2_fast(fmaf(-lse, kLog2E, maximum)));
   }
   const int group = p.grouped.group.divisor();
   const int kv_head = head / group;
@@ -30,7 +37,9 @@ RLIVS_DEVICE float row_normaliser(const ColumnSumsParams& p, int layer_index, in
     sum = sum * exp2_fast(highest - merged) + part.y * exp2_fast(part.x - merged);
     highest = merged;
   }
-  return sum == 0.f ? -INFINITY : highest + log2_exact(sum);
+  if (sum == 0.f) return no_weight();
+  // An infinite logit leaves a sum that is NaN: such a row counts, and makes its columns NaN.
+  return make_float2(highest == INFINITY ? 0.f : highest, 1.f / sum);
 }
 
 // One block a record, one thread a row.
@@ -45,24 +54,25 @@ RLIVS_KERNEL(64, 1) row_records_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
   const int layer_index = block / p.batch;
 
   const int row = tile * p.record_rows + static_cast<int>(threadIdx.x);
-  float value = INFINITY;
+  float2 value = no_weight();
   if (row < p.packing.rows) {
     const int t = p.packing.group.divide(row);
     const int head = matrix_head * p.packing.group.divisor() + row - t * p.packing.group.divisor();
     if (p.row_mask == nullptr || p.row_mask[static_cast<int64_t>(batch) * p.num_rows + t] != 0) {
       value = row_normaliser(p, layer_index, batch, head, t);
-      if (value == -INFINITY) value = INFINITY;
     }
   }
-  const bool any = sync_block_any(value != INFINITY);
-  const bool all = sync_block_all(value != INFINITY);
+  const bool any = sync_block_any(value.x != INFINITY);
+  const bool all = sync_block_all(value.x != INFINITY);
 
   const int64_t matrix =
       (static_cast<int64_t>(p.first_layer + layer_index) * p.batch + batch) * p.packing.heads + matrix_head;
-  float* record = p.lse_records + (matrix * tiles + tile) * (p.record_rows + kRecordExtra);
-  record[threadIdx.x] = value;
+  float* record = p.row_records + (matrix * tiles + tile) * record_floats(p.record_rows);
+  reinterpret_cast<float2*>(record)[threadIdx.x] = value;
   if (threadIdx.x < kRecordExtra) {
-    record[p.record_rows + threadIdx.x] = static_cast<float>(all ? kAllRowsCount : any ? kSomeRowsCount : kNoRowCounts);
+    record[2 * p.record_rows + threadIdx.x] = static_cast<float>(all   ? kAllRowsCount
+                                                                 : any ? kSomeRowsCount
+                                                                       : kNoRowCounts);
   }
 }
 

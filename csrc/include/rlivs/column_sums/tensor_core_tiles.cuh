@@ -38,13 +38,13 @@ struct TensorCoreTiles {
   RLIVS_DEVICE static int row(int i) { return warp_index() * 32 + (i / 2) * 16 + (i % 2) * 8 + lane_index() / 4; }
   RLIVS_DEVICE static int column(int j) { return (j / 2) * 8 + (lane_index() % 4) * 2 + j % 2; }
 
-  // One value a streamed row, for each accumulator column.
-  RLIVS_DEVICE static void load_columns(float (&values)[kColumns], const float* rows) {
+  // One pair a streamed row, for each accumulator column.
+  RLIVS_DEVICE static void load_columns(float2 (&values)[kColumns], const float2* rows) {
 #pragma unroll
     for (int j = 0; j < kColumns; j += 2) {
-      const float2 two = load_shared(reinterpret_cast<const float2*>(rows + column(j)));
-      values[j] = two.x;
-      values[j + 1] = two.y;
+      const float4 two = load_shared(reinterpret_cast<const float4*>(rows + column(j)));
+      values[j] = make_float2(two.x, two.y);
+      values[j + 1] = make_float2(two.z, two.w);
     }
   }
 

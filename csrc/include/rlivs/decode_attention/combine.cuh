@@ -67,14 +67,14 @@ RLIVS_DEVICE void combine_output(const DecodeParams& p, int row, float* weights)
   if (threadIdx.x == 0) p.lse[row] = all.sum == 0.f ? -INFINITY : (all.highest + log2_exact(all.sum)) * kLn2;
 }
 
-RLIVS_DEVICE void add_columns(const DecodeParams& p, int batch, int column_block, float* lse) {
-  // In units of log 2, one a head.
+RLIVS_DEVICE void add_columns(const DecodeParams& p, int batch, int column_block, float2* normalisers) {
+  // Of each head: the maximum, in units of log 2, and the inverse of the sum.
   for (int first = 0; first < p.num_heads; first += kCombineThreads / 8) {
     const int head = first + static_cast<int>(threadIdx.x) / 8;
     const int row = batch * p.num_heads + minimum(head, p.num_heads - 1);  // whole warps, for the shuffles
     const HeadNormaliser all = merge_splits(p.lse_parts + static_cast<int64_t>(row) * p.splits, p.splits);
     if (head < p.num_heads && threadIdx.x % 8 == 0) {
-      store_shared(lse + head, all.sum == 0.f ? INFINITY : all.highest + log2_exact(all.sum));
+      store_shared(normalisers + head, make_float2(all.highest, 1.f / all.sum));
     }
   }
   sync_block();
@@ -93,7 +93,10 @@ RLIVS_DEVICE void add_columns(const DecodeParams& p, int batch, int column_block
       const float logit[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        if (first + e < p.group) total += exp2_fast(logit[e] - load_shared(lse + kv_head * p.group + first + e));
+        if (first + e < p.group) {
+          const float2 head = load_shared(normalisers + kv_head * p.group + first + e);
+          total = fmaf(exp2_fast(logit[e] - head.x), head.y, total);
+        }
       }
     }
   }
@@ -102,7 +105,7 @@ RLIVS_DEVICE void add_columns(const DecodeParams& p, int batch, int column_block
   if (scored && threadIdx.x % kLanesPerColumn == 0) p.column_sums[batch * p.column_sums_stride + column] += total;
 }
 
-// Shared memory: one float a split or a head, whichever are more.
+// Shared memory: a float a split or two floats a head, whichever are more.
 template <class Element>
 RLIVS_KERNEL(kCombineThreads, 1)
 decode_combine_kernel(RLIVS_PARAMETER DecodeParams p) {
@@ -115,7 +118,7 @@ decode_combine_kernel(RLIVS_PARAMETER DecodeParams p) {
   }
   block -= rows;
   const int column_blocks = (p.num_columns + kCombineColumns - 1) / kCombineColumns;
-  add_columns(p, block / column_blocks, block % column_blocks, scratch);
+  add_columns(p, block / column_blocks, block % column_blocks, reinterpret_cast<float2*>(scratch));
 }
 
 }  // namespace rlivs

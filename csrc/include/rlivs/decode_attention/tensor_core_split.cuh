@@ -6,8 +6,8 @@
 //   out^T    [16 dims, heads] += V^T P^T   A = values through ldmatrix.trans, B = probabilities through movmatrix
 // Each of the warps streams its own tiles of 16 keys through its own cp.async stages: no block barrier until
 // the end. The splits share the range of keys read on the device, so a cache longer than its content leaves no
-// block idle. With scoring, the logits of the scored columns leave in fp32, 2 * padded_group / D of the bytes of K
-// and V. Bound: bytes of K and V over memory bandwidth.
+// block idle. With scoring, the logits of the scored columns leave in fp32, padded_group / D of the bytes of
+// their K and V. Bound: bytes of K and V over memory bandwidth.
 #pragma once
 
 #include "rlivs/decode_attention/ranges.cuh"
