@@ -21,7 +21,7 @@ struct TensorCoreTiles {
   static constexpr int kRows = 4;              // accumulators a thread: resident rows
   static constexpr int kColumns = kChunk / 4;  // ... and streamed rows
   static constexpr int kLanesPerRow = 4;       // lanes that share a resident row
-  static constexpr int kMinBlocks = kHeadDim > 128 ? 2 : (kHeadDim > 64 ? 3 : 4);
+  static constexpr int kMinBlocks = kHeadDim > 128 ? 2 : 3;
   static constexpr bool kAnyHeadDim = false;
 
   static constexpr int kRowBytes = kHeadDim * 2 + 16;
