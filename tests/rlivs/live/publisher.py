@@ -38,5 +38,14 @@ def publish(address, form, rate):
             time.sleep(max(0.0, begin + number / rate - time.monotonic()))
 
 
+def publish_to_whoever_listens(address, form, rate):
+    """As cameras do: where nobody takes the pictures yet, try again."""
+    while True:
+        try:
+            publish(address, form, rate)
+        except (av.FFmpegError, OSError):
+            time.sleep(0.05)
+
+
 if __name__ == "__main__":
-    publish(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    publish_to_whoever_listens(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -107,22 +107,6 @@ def test_answers_are_the_same_while_captions_are_made(make_service, film):
     assert [c.index for c in after.citations] == [0, 1]
 
 
-def test_streams_are_served_alike(make_service, film):
-    service = make_service()
-    names = ["a", "b", "c", "d"]
-    for name in names:
-        service.create(name)
-    for name in names:
-        service.attach(name, open_source(film))
-    widest = 0
-    while any(service.status(name).state != "ended" for name in names):
-        counts = [service.status(name).clips for name in names]
-        if min(counts) > 0:
-            widest = max(widest, max(counts) - min(counts))
-    assert widest <= 2  # the counts are read one after the other
-    assert {service.status(name).clips for name in names} == {9}
-
-
 def test_a_live_stream_under_load_keeps_the_newest_clips_and_says_what_it_dropped(make_service):
     service = make_service()
     service.create("live")
@@ -339,6 +323,7 @@ def test_a_deleted_stream_is_gone(make_service, film):
     service.attach("film", open_source(film))
     captions_until(following, 1)
     service.delete("film")
+    assert all(event.stream == "film" for event in following)  # what had come, then an end
     assert following.ended and service.streams() == []
     service.create("film")  # the name is free
     assert service.status("film").clips == 0

@@ -1,0 +1,90 @@
+"""A service killed with SIGKILL while it captions two streams and answers: nothing announced is lost."""
+
+import random
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+
+import pytest
+from films import write_film
+from tiny_models import save_tiny_checkpoint
+
+KILLS = 10
+CLIPS = 48  # of 2 frames at 8 a second, in 12 s
+
+
+class Lives:
+    """The process that begins and kills lives, and what these have announced."""
+
+    def __init__(self, process):
+        self.process = process
+        self.announced = []
+        self.answers = 0
+
+    def order(self, text):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def read_until(self, *words):
+        """Read lines to the first that begins with one of `words`."""
+        while True:
+            line = self.process.stdout.readline()
+            assert line, "the process has ended"
+            kind, *rest = line.split()
+            if kind == "caption":
+                self.announced.append((rest[0], int(rest[1]), bytes.fromhex(rest[2]) if len(rest) > 2 else b""))
+            self.answers += kind == "answer"
+            if kind in words:
+                return kind, rest
+
+
+def begin(start_process, checkpoint, film, memory):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    lives = Lives(start_process("killed_service.py", checkpoint, film, memory, **pipes))
+    lives.read_until("loaded")
+    return lives
+
+
+def everything(memory):
+    with closing(sqlite3.connect(memory)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        tables = ("captions", "embeddings", "scores", "visual_slots")
+        names = dict(database.execute("SELECT id, name FROM streams"))
+        return {
+            table: sorted((names[row[0]], *row[1:]) for row in database.execute(f"SELECT * FROM {table}"))
+            for table in tables
+        }
+
+
+@pytest.mark.slow
+def test_killed_ten_times_under_load(start_process, tmp_path):
+    """Afterwards the memory is that of a service that was never disturbed: captions, embeddings, scores, slots."""
+    checkpoint = save_tiny_checkpoint(tmp_path / "model", "llava_onevision")
+    film = write_film(tmp_path / "film.mp4", seconds=12, fps=8, side=32)
+    whole, parts = tmp_path / "whole.db", tmp_path / "parts.db"
+    undisturbed = begin(start_process, checkpoint, film, whole)
+    undisturbed.order("finish")
+    assert undisturbed.read_until("ended")[1] == ["0"]
+
+    lives = begin(start_process, checkpoint, film, parts)
+    rng = random.Random(0)
+    for _ in range(KILLS):
+        lives.order("live")
+        for _ in range(rng.randint(1, 8)):
+            if lives.read_until("caption", "answer", "through")[0] == "through":
+                break
+        time.sleep(rng.uniform(0, 0.05))
+        lives.order("kill")
+        lives.read_until("ended")
+        if parts.exists() and parts.stat().st_size:
+            stored = {(stream, clip): text for stream, clip, _, _, text, *_ in everything(parts)["captions"]}
+            for stream, index, text in lives.announced:
+                assert stored[stream, index] == text.decode()
+    lives.order("finish")
+    assert lives.read_until("ended")[1] == ["0"]
+    assert everything(parts) == everything(whole)
+    assert lives.answers > 0
+    told = [(stream, index) for stream, index, _ in lives.announced]
+    assert len(told) == len(set(told)), "a clip was captioned a second time"
+    assert len([clip for stream, clip in told if stream == "left"]) >= CLIPS - KILLS
