@@ -27,7 +27,7 @@ class TokenReader:
             return [int(token)]
         self._ids[self._sent].copy_(token[0, 0], non_blocking=True)
         event = torch.cuda.Event()
-        event.record()
+        event.record(torch.cuda.current_stream(token.device))
         self._arrived.append(event)
         self._sent += 1
         return self._take(RUN_AHEAD)

@@ -4,10 +4,11 @@ import gc
 
 import pytest
 import torch
+from tiny_models import load_tiny_backbone
 from transformers import DynamicCache
 
-from rlivs.backbones import Prompt
-from rlivs.decoding import RepetitionGuard, generate_greedily, graph, greedy, steps
+from rlivs.backbones import Prompt, load_backbone
+from rlivs.decoding import RepetitionGuard, generate_greedily, graph, greedy, greedy_tokens, steps
 from rlivs.decoding.reading import RUN_AHEAD, TokenReader
 from rlivs.scoring import patch
 
@@ -74,6 +75,19 @@ def test_tokens_are_handed_on_as_they_come(backbone):
     seen = []
     ids = generate_greedily(backbone, random_prompt(1), 9, seen.append)
     assert seen == ids[0].tolist()
+
+
+def in_turns(backbone, prompts, max_new_tokens):
+    """The ids of several texts, one step of each at a time."""
+    texts = [greedy_tokens(backbone, prompt, max_new_tokens) for prompt in prompts]
+    return [list(ids) for ids in zip(*zip(*texts, strict=True), strict=True)]
+
+
+def test_texts_may_take_turns(backbone):
+    prompts = [random_prompt(seed, 12, 60) for seed in range(3)]
+    expected = [generate_greedily(backbone, prompt, 12)[0].tolist() for prompt in prompts]
+    ids_in_turns = in_turns(backbone, prompts, 12)
+    assert [ids[: len(text)] for ids, text in zip(ids_in_turns, expected, strict=True)] == expected
 
 
 def live_tensors():
@@ -202,7 +216,7 @@ class FakeEvent:
         self.looks = 0
         self.done = False
 
-    def record(self):
+    def record(self, stream):
         pass
 
     def query(self):
@@ -217,6 +231,7 @@ class FakeEvent:
 def test_late_tokens_come_in_order_and_at_most_a_few_steps_late(monkeypatch, patience):
     monkeypatch.setattr(FakeEvent, "patience", patience)
     monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
     real_empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **options: real_empty(*size, **options))
     reader = TokenReader(20, torch.device("cuda"))
@@ -257,47 +272,53 @@ def test_a_text_ends_where_it_should_when_tokens_come_late(ending, monkeypatch):
             assert seen == texts[0][0].tolist() * 2
 
 
-@pytest.mark.gpu
-def test_captured_steps_choose_the_same_tokens(tmp_path):
-    from tiny_models import load_tiny_backbone
-
+@pytest.fixture
+def both(tmp_path):
+    """The same weights on the CPU and on the GPU, in float32, with texts that end early."""
     on_cpu = load_tiny_backbone(tmp_path, "llava_onevision")
-    from rlivs.backbones import load_backbone
-
     on_gpu = load_backbone(tmp_path, device="cuda", dtype=torch.float32)
     on_cpu.eos_token_ids = on_gpu.eos_token_ids = tuple(range(0, 256, 16))
+    return on_cpu, on_gpu
+
+
+def on_cuda(prompt):
+    return Prompt(prompt.inputs_embeds.cuda(), prompt.columns)
+
+
+@pytest.mark.gpu
+def test_captured_steps_choose_and_score_the_same(both):
+    on_cpu, on_gpu = both
     assert graph.can_capture(on_gpu.model)
     with patch(on_cpu.model, layers="all") as cpu_handle, patch(on_gpu.model, layers="all") as gpu_handle:
         for seed in range(60):
             prompt, limit = random_prompt(seed, 12), 1 + seed % 40
-            moved = Prompt(prompt.inputs_embeds.cuda(), prompt.columns)
             with cpu_handle.clip(prompt.columns, prompt_length=prompt.length):
                 ids = generate_greedily(on_cpu, prompt, limit)
             with gpu_handle.clip(prompt.columns, prompt_length=prompt.length):
-                gpu_ids = generate_greedily(on_gpu, moved, limit)
+                gpu_ids = generate_greedily(on_gpu, on_cuda(prompt), limit)
             assert torch.equal(gpu_ids.cpu(), ids)
             torch.testing.assert_close(gpu_handle.scores(gpu_ids).cpu(), cpu_handle.scores(ids), rtol=1e-3, atol=1e-5)
     assert on_gpu.model.get_decoder() in graph._last_graphs
 
 
 @pytest.mark.gpu
-def test_captured_steps_do_not_gather_memory(tmp_path):
-    from tiny_models import load_tiny_backbone
+def test_captured_texts_may_take_turns(both):
+    on_cpu, on_gpu = both
+    prompts = [random_prompt(seed, 12, 60) for seed in range(3)]
+    assert in_turns(on_gpu, [on_cuda(prompt) for prompt in prompts], 20) == in_turns(on_cpu, prompts, 20)
 
-    load_tiny_backbone(tmp_path, "llava_onevision")
-    from rlivs.backbones import load_backbone
 
-    backbone = load_backbone(tmp_path, device="cuda")
+@pytest.mark.gpu
+def test_captured_steps_do_not_gather_memory(both):
+    _, on_gpu = both
 
     def run(seed):
-        prompt = random_prompt(seed, 12)
-        generate_greedily(backbone, Prompt(prompt.inputs_embeds.cuda(), prompt.columns), 20)
+        generate_greedily(on_gpu, on_cuda(random_prompt(seed, 12)), 20)
+        torch.cuda.synchronize()
 
     for seed in range(40):
         run(seed)
-    torch.cuda.synchronize()
     before = torch.cuda.memory_reserved()
     for seed in range(500):
         run(seed)
-    torch.cuda.synchronize()
     assert torch.cuda.memory_reserved() == before
