@@ -1,10 +1,12 @@
-"""The CUDA kernels' logic without a GPU: the very sources, compiled for the emulator of csrc/emulation.
+"""The CUDA kernels: on a GPU, and without one on the emulator of csrc/emulation, which runs the very sources.
 
-Tiles, fragments, masks, splits, workspace, barriers and asynchronous copies are those of the GPU; the properties are
-those every backend is held to. Speed, registers and what nvcc makes of it are not seen here.
+Tiles, fragments, masks, splits, workspace, barriers and asynchronous copies are the same on both; the properties are
+those every backend is held to. Speed, registers and what nvcc makes of it the emulator does not show.
 """
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -57,6 +59,14 @@ def emulator(emulated, monkeypatch):
     assert emulated.statistics()["conflicting_matrix_loads"] == 0, "ldmatrix meets bank conflicts"
 
 
+@pytest.fixture(params=["emulator", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request):
+    if request.param == "gpu":
+        return "cuda"
+    request.getfixturevalue("emulator")
+    return "cpu"
+
+
 class Served(partial):
     """An operation with backend="cuda". Layouts it refuses must be refused by name; they are then served as a copy."""
 
@@ -77,14 +87,14 @@ step = Served(decode_attention, backend="cuda")
 
 @pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
 @pytest.mark.parametrize("check", kernel_checks.COLUMN_SUM_CHECKS, ids=lambda check: check.__name__)
-def test_column_sums(emulator, check, dtype):
-    check(column_sums, "cpu", dtype)
+def test_column_sums(device, check, dtype):
+    check(column_sums, device, dtype)
 
 
 @pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
 @pytest.mark.parametrize("check", kernel_checks.DECODE_CHECKS, ids=lambda check: check.__name__)
-def test_decode_attention(emulator, check, dtype):
-    check(step, "cpu", dtype)
+def test_decode_attention(device, check, dtype):
+    check(step, device, dtype)
 
 
 @pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
@@ -99,8 +109,8 @@ def test_decode_attention(emulator, check, dtype):
         ((7, 1), 20, 140, 256),
     ],
 )
-def test_column_sum_shapes(emulator, heads, rows, keys, dim, dtype):
-    kernel_checks.serves_group(column_sums, "cpu", dtype, heads, rows, keys, dim)
+def test_column_sum_shapes(device, heads, rows, keys, dim, dtype):
+    kernel_checks.serves_group(column_sums, device, dtype, heads, rows, keys, dim)
 
 
 @pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
@@ -108,12 +118,12 @@ def test_column_sum_shapes(emulator, heads, rows, keys, dim, dtype):
     ("heads", "keys", "dim"),
     [((1, 1), 1, 64), ((4, 2), 37, 80), ((28, 4), 300, 128), ((9, 1), 70, 64), ((34, 2), 65, 96), ((17, 1), 130, 256)],
 )
-def test_decode_shapes(emulator, heads, keys, dim, dtype):
-    kernel_checks.step_serves_group(step, "cpu", dtype, heads, keys, dim)
+def test_decode_shapes(device, heads, keys, dim, dtype):
+    kernel_checks.step_serves_group(step, device, dtype, heads, keys, dim)
 
 
-def test_more_layers_than_a_launch_holds(emulator):
-    query, key = kernel_checks.tensors("cpu", HALF, batch=1, heads=(2, 1), rows=2, keys=40, layers=35)
+def test_more_layers_than_a_launch_holds(device):
+    query, key = kernel_checks.tensors(device, HALF, batch=1, heads=(2, 1), rows=2, keys=40, layers=35)
     kernel_checks.compare(column_sums, query, key, column_range=(0, 30), query_start=37)
 
 
@@ -176,3 +186,28 @@ def test_the_emulator_finds_flaws(builder, tmp_path):
     assert found.keys() == expected.keys()
     for name, words in expected.items():
         assert any(each in found[name] for each in ([words] if isinstance(words, str) else words)), found[name]
+
+
+SANITIZED = """
+import torch, kernel_checks
+from functools import partial
+from rlivs_kernels import attention_column_sums, decode_attention
+for dtype in (torch.float16, torch.float32):
+    op = partial(attention_column_sums, backend="cuda")
+    kernel_checks.serves_group(op, "cuda", dtype, (14, 2), 37, 300, 128)
+    kernel_checks.columns_that_rows_see_in_part(op, "cuda", dtype)
+    kernel_checks.step_serves_group(partial(decode_attention, backend="cuda"), "cuda", dtype, (14, 2), 300, 128)
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck", "initcheck", "synccheck"])
+def test_the_sanitizer_finds_nothing(tool):
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not installed")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+    environment["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"  # an allocation a tensor, so that its end is watched
+    command = [sanitizer, "--tool", tool, "--kernel-name-exclude", "regex=at::", "--error-exitcode", "9"]
+    done = subprocess.run([*command, sys.executable, "-c", SANITIZED], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
