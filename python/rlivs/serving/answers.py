@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from threading import Event, Thread
 from typing import Any
 
@@ -28,7 +29,7 @@ def check_question_length(question: str, limit: int) -> str:
 
 async def answer(
     served: Served, stream: str, question: str, *, at: float | None = None, answer_from: AnswerFrom = "memory"
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Pieces of text (`str`) as they come, then the `Answer`.
 
     Leaving the iteration, or the time-out, abandons the question: the model stops at the next piece. Raises Refusal
@@ -76,11 +77,13 @@ async def answer(
             if first is None:
                 first = time.monotonic() - began
                 served.metrics.first_text_seconds.observe(first)
+            if isinstance(item, str):
+                yield item
+                continue
+            outcome = "answered"
+            served.metrics.answer_seconds.observe(time.monotonic() - began)
             yield item
-            if not isinstance(item, str):
-                outcome = "answered"
-                served.metrics.answer_seconds.observe(time.monotonic() - began)
-                return
+            return
     finally:
         abandoned.set()
         served.metrics.questions.labels(outcome).inc()
@@ -88,7 +91,8 @@ async def answer(
 
 async def whole_answer(served: Served, stream: str, question: str, **options: Any) -> Any:
     """The `Answer` alone."""
-    async for item in answer(served, stream, question, **options):
-        if not isinstance(item, str):
-            return item
+    async with aclosing(answer(served, stream, question, **options)) as coming:
+        async for item in coming:
+            if not isinstance(item, str):
+                return item
     raise Refusal("the answer broke off; ask again", 503)

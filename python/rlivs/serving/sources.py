@@ -20,10 +20,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 # FFmpeg's names of what a film or camera at an address may be. The others describe sessions and lists of further
 # addresses, to which FFmpeg would connect past the gates.
-_HTTP_FORMATS = frozenset(
-    ("mov", "mp4", "matroska", "webm", "avi", "flv", "live_flv", "asf", "ogg", "mpeg", "mpegts", "hls")
-    + ("mpjpeg", "mjpeg", "h264", "hevc")
-)
+_HTTP_FORMATS = {"mov", "mp4", "matroska", "webm", "avi", "flv", "live_flv", "asf", "ogg", "mpeg", "mpegts", "hls"}
+_HTTP_FORMATS |= {"mpjpeg", "mjpeg", "h264", "hevc"}
 _HTTP_OPTIONS = {"protocol_whitelist": "http,https,tls,tcp,httpproxy,crypto,data"}
 _RTSP_OPTIONS = {"rtsp_transport": "tcp", "protocol_whitelist": "rtsp,rtp,tcp,udp"}
 

@@ -133,7 +133,7 @@ async def push_frame(
     return taken
 
 
-@router.get("/{name}/events", response_class=EventStream, responses=_EVENTS)
+@router.get("/{name}/events", status_code=200, response_class=EventStream, responses=_EVENTS)
 async def stream_events(
     name: Name,
     request: Request,

@@ -97,7 +97,7 @@ function showStreams(streams) {
 function showStatus(status) {
   const bad = ["failed", "reconnecting"].includes(status.state);
   get("state").className = `state ${bad ? "bad" : status.state === "running" ? "good" : ""}`;
-  const words = [status.state, status.source].filter(Boolean).join(", ");
+  const words = [status.state, shortly(status.source)].filter(Boolean).join(", ");
   const text = status.last_error ? `${words}: ${status.last_error}` : words;
   const place = get("state").lastElementChild;
   if (place.textContent !== text) place.textContent = text;
@@ -106,6 +106,9 @@ function showStatus(status) {
   get("meter-memory").textContent = size(status.memory_bytes);
   get("meter-dropped").textContent = number(status.frames_dropped);
 }
+
+// A file by its name: where it lies on the server is no news to anyone here.
+const shortly = (source) => (source.includes("://") ? source : source.split(/[\\/]/).pop());
 
 function open(name) {
   following?.abort();

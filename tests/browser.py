@@ -14,7 +14,7 @@ from pathlib import Path
 from websockets.sync.client import connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Browser:
@@ -32,7 +32,9 @@ class Browser:
         wait_for(lambda: port.exists() and port.read_text().count("\n") >= 1, "the browser to start")
         address = f"http://127.0.0.1:{port.read_text().split()[0]}/json/list"
         pages = [page for page in json.load(urllib.request.urlopen(address)) if page["type"] == "page"]
-        self._socket = connect(pages[0]["webSocketDebuggerUrl"], max_size=None, proxy=None)
+        # No pings: a browser that is busy drawing on a busy machine is not gone.
+        self._connection = connect(pages[0]["webSocketDebuggerUrl"], max_size=None, proxy=None, ping_interval=None)
+        self._socket = self._connection.__enter__()
         self._numbers = count(1)
         self.faults: list[str] = []
         for domain in ("Page", "Runtime", "Log", "Accessibility"):
@@ -113,9 +115,9 @@ class Browser:
         Path(path).write_bytes(base64.b64decode(picture["data"]))
 
     def close(self):
-        self._socket.close()
+        self._connection.__exit__(None, None, None)
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
 
     def _note(self, message):
         parameters = message.get("params", {})
