@@ -9,6 +9,7 @@ import typer
 
 from rlivs.cli import options
 from rlivs.cli.terminal import messages, quiet_libraries, working
+from rlivs.errors import InputError
 
 
 def watch(
@@ -74,8 +75,10 @@ def watch(
         service.attach(name, opened)
         kind = JsonView if json else TerminalView if is_terminal() else LinesView
         kind(service, name, after, answer_from).run()
+        status = service.status(name)
+        if status.state == "failed":
+            raise InputError(status.last_error)
         if not json:
-            status = service.status(name)
             messages.print(f"{status.clips} clips of stream '{name}' in {memory}")
 
 

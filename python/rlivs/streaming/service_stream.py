@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 class StreamStatus:
     """A stream at a glance.
 
-    state: "stored" (in memory, not open), "idle" (open, no source), "connecting", "running", "reconnecting",
+    state: "stored" (in memory, not open), "idle" (open, nothing has come), "connecting", "running", "reconnecting",
     "finishing" (its source has ended, clips are waiting), "ended", "failed". clips: captioned so far. lag_s: from the
     end of the newest caption to the newest frame. frames_dropped: decoded frames that were not taken in time, and
     sampled ones of clips that were not. tokens_per_s: of captions, over the last 30 s. memory_bytes: visual memory,
@@ -116,10 +116,11 @@ class ServiceStream:
         self._last_error: str | None = None
         self._failed = False
         self._ended = False
+        self._working = False
         self._frames = Lock()
         self._newest: Frame | DecodedFrame | None = None
         self._overlay: Overlay | None = None
-        self._rates: deque[tuple[float, int]] = deque()
+        self._rates: tuple[tuple[float, int], ...] = ()
         self._clips = session.next_clip
         self._last_end = store.last_end(session.name)
 
@@ -185,11 +186,13 @@ class ServiceStream:
             _log.exception("reading %s failed", source.name)
             self._fail(f"{type(error).__name__}: {error}")
         finally:
-            if not self._stopping:
-                self._cut(wait=True)
-            self._ended = True
-            self._turns.wake()
-            self._tell_status()
+            try:
+                if not self._stopping:
+                    self._cut(wait=True)
+            finally:
+                self._ended = True
+                self._turns.wake()
+                self._tell_status()
 
     def _place_live(self) -> float:
         """Where in the stream's time a live source begins: now, by the clock, after what there is."""
@@ -270,6 +273,7 @@ class ServiceStream:
                 if not self._waiting:
                     break
                 item = self._waiting.popleft()
+                self._working = True
                 self._changed.notify_all()
             try:
                 if isinstance(item, Gap):
@@ -284,13 +288,16 @@ class ServiceStream:
                 if isinstance(item, VideoClip):
                     self._lose(item)
             break
+        self._working = False
         if self._ended and not self._waiting:
             self._tell_status()
 
     def _caption(self, clip: VideoClip, between_steps: Callable[[], None]) -> None:
         result = self.session.process(replace(clip, index=self._clips), between_steps=between_steps)
         self._clips, self._last_end = result.index + 1, result.end
-        self._rates.append((time.monotonic(), result.num_caption_tokens))
+        now = time.monotonic()
+        recent = [(moment, tokens) for moment, tokens in self._rates if moment >= now - RATE_WINDOW]
+        self._rates = (*recent, (now, result.num_caption_tokens))
         self._overlay = overlay_of(result, clip)
         if not self._failed:
             self._last_error = None
@@ -351,20 +358,17 @@ class ServiceStream:
         if not self.open:
             return "stored"
         if self._source is None:
-            return "idle"
+            return "idle" if self._newest is None else "running"
         if self._failed:
             return "failed"
         if self._ended:
-            return "finishing" if self._waiting or self._turns.is_busy_with(self) else "ended"
+            return "finishing" if self._waiting or self._working else "ended"
         state = self._source.status().state
         return "running" if state in ("ended", "closed") else state
 
     def _tokens_per_second(self) -> float:
-        now = time.monotonic()
-        recent = [(moment, tokens) for moment, tokens in tuple(self._rates) if now - moment < RATE_WINDOW]
-        while self._rates and now - self._rates[0][0] >= RATE_WINDOW:
-            self._rates.popleft()
-        return sum(tokens for _, tokens in recent) / RATE_WINDOW
+        since = time.monotonic() - RATE_WINDOW
+        return sum(tokens for moment, tokens in self._rates if moment >= since) / RATE_WINDOW
 
     def _memory_bytes(self) -> int:
         with self._changed:

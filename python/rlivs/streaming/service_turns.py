@@ -110,9 +110,6 @@ class ModelThread:
         with self._changed:
             self._changed.notify_all()
 
-    def is_busy_with(self, stream: ClipWork) -> bool:
-        return self._busy is stream
-
     def answer(self, job: AnswerJob) -> None:
         """Take a question up. Raises ServiceClosed after `close`."""
         with self._changed:

@@ -62,6 +62,7 @@ class LiveSource:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._status.state in ("failed", "closed"))
+                item: DecodedFrame | Gap
                 if self._missed is not None:
                     item, self._missed = self._missed, None
                 elif self._waiting:
@@ -152,8 +153,7 @@ class LiveSource:
                 pictures = []  # joined between key frames, or a packet was lost: the next key frame mends it
             for picture in pictures:
                 silent_since = time.monotonic()
-                stamp = None if picture.pts is None else float(picture.pts * video.time_base)
-                moment = clock.time_of(stamp, silent_since)
+                moment = clock.time_of(picture.time, silent_since)
                 yield DecodedFrame(picture, moment, moment + step, reformatter)
             if time.monotonic() - silent_since > self._timeout:
                 raise InputError(f"no picture came for {self._timeout:g} s")

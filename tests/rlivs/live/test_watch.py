@@ -1,0 +1,166 @@
+"""`rlivs watch` and `rlivs memory`, run in this process as a shell would run them."""
+
+import io
+import json
+import sys
+from dataclasses import dataclass
+
+import pytest
+from tiny_models import save_tiny_checkpoint
+
+from rlivs import cli
+from rlivs.cli.line_editor import LineEditor
+from rlivs.cli.watch_view import event_line, status_line
+from rlivs.memory.store import Caption, CaptionStore
+from rlivs.streaming.service import Event, StreamStatus
+
+OPTIONS = ["--fps", 4, "--set", "frames_per_clip=4", "--set", "max_caption_tokens=6", "--set", "max_answer_tokens=6"]
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def rlivs(monkeypatch, capsys):
+    def run(*arguments, typed=""):
+        monkeypatch.setattr(sys, "argv", ["rlivs", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "llava_onevision")
+
+
+def test_a_film_is_watched_and_asked_about(rlivs, checkpoint, film, tmp_path):
+    memory = tmp_path / "captions.db"
+    watched = rlivs(
+        "watch", film, "--memory", memory, "--model", checkpoint, *OPTIONS, "--json", typed="What is there now?\n\n"
+    )
+    assert watched.code == 0, watched.err
+    captions = [each for each in watched.objects if each["event"] == "caption"]
+    assert [caption["index"] for caption in captions] == list(range(9))
+    [answer] = [each for each in watched.objects if each["event"] == "answer"]
+    assert answer["question"] == "What is there now?"
+    with CaptionStore.open(memory, create=False) as store:
+        assert [c.text for c in store.captions("film")] == [caption["text"] for caption in captions]
+
+    # What `rlivs caption` began, `rlivs watch` continues: there is nothing left to do here.
+    again = rlivs("watch", film, "--memory", memory, "--model", checkpoint, *OPTIONS, "--resume")
+    assert (again.code, again.out) == (0, "") and "9 clips of stream 'film'" in again.err
+    assert rlivs("watch", film, "--memory", memory, "--model", checkpoint, *OPTIONS).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["/nowhere/film.mp4"], "no video at"),
+        (["rtsp://x", "--answer-from", "dreams"], "answer_from"),
+        (["rtsp://x", "--option", "rtsp_flags"], "NAME=VALUE"),
+    ],
+)
+def test_a_mistake_is_said_before_the_model_is_loaded(rlivs, arguments, words):
+    outcome = rlivs("watch", *arguments)
+    assert outcome.code == 2 and words in outcome.err and len(outcome.err.splitlines()) == 1
+
+
+def test_a_camera_that_never_sends_is_given_up(rlivs, checkpoint, free_port, tmp_path):
+    outcome = rlivs(
+        "watch", f"tcp://127.0.0.1:{free_port}", "--memory", tmp_path / "c.db", "--model", checkpoint, *OPTIONS,
+        "--give-up-after", 0.2, "--stream", "camera",
+    )  # fmt: skip
+    assert outcome.code == 2 and "given up" in outcome.err
+
+
+@pytest.fixture
+def memory(tmp_path):
+    path = tmp_path / "captions.db"
+    with CaptionStore.open(path) as store:
+        store.create_stream("door", source="rtsp://door", settings={})
+        for index in range(4):
+            if index == 2:
+                store.add_gap("door", 80.0, 90.0, "lost")
+            store.append(
+                Caption("door", index, 40.0 * index, 40.0 * index + 40, f"caption {index}", 2, (1, 2)),
+                embedding=[1.0, 0.0],
+                embedder_id="e",
+                visual=None,
+            )
+    return path
+
+
+def test_memory_list(rlivs, memory):
+    assert rlivs("memory", "list", "--memory", memory).out == "door  4 captions, 1 gaps  0:00-2:40  rtsp://door\n"
+    [stream] = rlivs("memory", "list", "--memory", memory, "--json").objects
+    assert (stream["stream"], stream["captions"], stream["gaps"], stream["end"]) == ("door", 4, 1, 160.0)
+
+
+def test_memory_show(rlivs, memory):
+    shown = rlivs("memory", "show", "--memory", memory, "--from", "0:50", "--to", "1:25").out.splitlines()
+    assert shown == ["0:40-1:20  caption 1", "1:20-1:30  -- no picture: lost --", "1:20-2:00  caption 2"]
+    assert [each["kind"] for each in rlivs("memory", "show", "--memory", memory, "--json").objects] == [
+        "caption", "caption", "gap", "caption", "caption",
+    ]  # fmt: skip
+
+
+def test_memory_export(rlivs, memory, tmp_path):
+    assert rlivs("memory", "export", tmp_path / "door.srt", "--memory", memory).code == 0
+    blocks = (tmp_path / "door.srt").read_text().split("\n\n")
+    assert blocks[1] == "2\n00:00:40,000 --> 00:01:20,000\ncaption 1"
+    assert rlivs("memory", "export", tmp_path / "door.jsonl", "--memory", memory).code == 0
+    lines = [json.loads(line) for line in (tmp_path / "door.jsonl").read_text().splitlines()]
+    assert [line["serial"] for line in lines] == [0, 1, 2, 3, 4] and lines[4]["selected"] == [1, 2]
+    assert "--format" in rlivs("memory", "export", tmp_path / "door.txt", "--memory", memory).err
+
+
+def test_memory_prune(rlivs, memory):
+    assert rlivs("memory", "prune", "--memory", memory, "--older-than", "1m", "--json").objects == [
+        {"stream": "door", "deleted": 2}
+    ]
+    assert rlivs("memory", "prune", "--memory", memory, "--keep-last", 1).code == 0
+    assert rlivs("memory", "show", "--memory", memory).out.splitlines()[-1] == "2:00-2:40  caption 3"
+    assert rlivs("memory", "prune", "--memory", memory).code == 2
+    assert "24h" in rlivs("memory", "prune", "--memory", memory, "--older-than", "soon").err
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ("who?\n", "who?"),
+        ("whp\x7fo?\r", "who?"),
+        ("\x7f\x7fa\n", "a"),
+        ("nonsense\x15who?\n", "who?"),
+        ("wh\x1b[Do\x1b[3~?\n", "who?"),  # arrows and Delete do nothing
+        ("wéh\x7f?\n", "wé?"),
+    ],
+)
+def test_typing_a_question(keys, line):
+    editor = LineEditor()
+    lines = [finished for finished in map(editor.press, keys) if finished is not None]
+    assert lines == [line] and editor.text == ""
+
+
+def test_lines_of_the_view():
+    gap = Event(1, "gap", "a", {"start": 80.0, "end": 90.0, "reason": "lost"})
+    assert event_line(gap) == "1:20-1:30  -- no picture: lost --"
+    assert event_line(Event(1, "status", "a", {})) is None
+    status = StreamStatus("a", "x", "running", 3, 1.25, 7, 0, 12.5, 3 * 2**20, None)
+    assert status_line(status) == "running · 3 clips · lag 1.2 s · 7 frames dropped · 12.5 tokens/s · 3.0 MiB"
