@@ -106,6 +106,6 @@ def _with_ends(frames: Iterable[Frame | DecodedFrame], sampler: Sampler, stop: f
 def _samples(frames: Iterable[Frame | DecodedFrame], sampler: Sampler, stop: float) -> Iterator[Frame]:
     for frame in frames:
         yield from sampler.push(frame)
-        if sampler.next_time >= stop:
+        if frame.time >= stop:  # not before: the video may end between the last sample and `stop`
             return
     yield from sampler.finish()

@@ -67,6 +67,11 @@ def test_pushing_frames_one_by_one_gives_the_same_samples(times, fps, start):
     assert sampler.finish() == []
 
 
+def test_the_last_sample_ends_with_a_video_shorter_than_the_duration_asked_for():
+    frames = frames_at([0.0, 4.5, 5.0], 5.25)
+    assert [(s.time, s.end) for s in sample_frames(frames, fps=0.5, duration=5.5)] == [(0, 2), (2, 4), (4, 5.25)]
+
+
 def test_a_sample_is_given_as_soon_as_the_next_is_known():
     taken = []
 
