@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.quality.world import tokens
 
@@ -26,14 +26,14 @@ PIXELS = {
 }
 
 
-def export(model: nn.Module, directory: Path) -> None:
-    """Write config, bfloat16 weights, tokenizer, chat template and preprocessing settings.
+def export(model: nn.Module, state: dict[str, Tensor], directory: Path) -> None:
+    """Write the model's config, `state` as bfloat16 weights, tokenizer, chat template and preprocessing settings.
 
     The weights were trained under bfloat16 autocast, so rounding them costs next to nothing; the config asks
     for float32, so that a CPU computes in it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()}
+    weights = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in state.items()}
     save_file(weights, str(directory / "model.safetensors"), metadata={"format": "pt"})
     (directory / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner may read
     config = model.config.to_dict()

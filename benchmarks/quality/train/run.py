@@ -137,13 +137,19 @@ def train(directory: Path, plan: Plan, shape: Shape, *, resume: bool, stop: int 
             optimizers.step(seen + read, plan.rate_at(step))
             log.add("language", step, figures | more)
             bar.update(task, advance=1)
+            if step + 1 == plan.steps - plan.stages[-1].steps:
+                torch.save(model.state_dict(), directory / "before_last_stage.pt")
             if (step + 1) % every == 0 or step + 1 == last:
                 state = {"step": step + 1, "model": model.state_dict(), "probe": probe.state_dict()}
                 state["readings"] = readings.state_dict()
                 torch.save(state | {"optimizers": optimizers.state_dict()}, directory / "state.new")
                 (directory / "state.new").replace(state_file)
-                export(model, directory / "checkpoint")
+                export(model, model.state_dict(), directory / "checkpoint")
                 log.write("held", step + 1, held_exactness(model, tokenizer, probe, held))
+        if last == plan.steps:
+            earlier = torch.load(directory / "before_last_stage.pt")
+            mean = {name: (value + earlier[name]) / 2 for name, value in model.state_dict().items()}
+            export(model, mean, directory / "checkpoint")
 
 
 def main() -> None:
