@@ -107,5 +107,5 @@ def _samples(frames: Iterable[Frame | DecodedFrame], sampler: Sampler, stop: flo
     for frame in frames:
         yield from sampler.push(frame)
         if frame.time >= stop:  # not before: the video may end between the last sample and `stop`
-            return
+            break
     yield from sampler.finish()
