@@ -70,14 +70,11 @@ def setup(tree, tmp_path):
         if found := shutil.which(tool):
             (empty / tool).symlink_to(found)
 
-    def run(*command, **environment):
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("CUDA", "RLIVS", "VIRTUAL_ENV"))
-        }
+    def run(*command, program=("setup.py", "-q"), **environment):
+        hidden = ("CUDA", "RLIVS", "VIRTUAL_ENV")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         kept |= {"PATH": str(empty), "RLIVS_FAKE_LOG": str(tmp_path / "log"), **environment}
-        return subprocess.run(
-            [sys.executable, "setup.py", "-q", *command], cwd=tree, env=kept, capture_output=True, text=True
-        )
+        return subprocess.run([sys.executable, *program, *command], cwd=tree, env=kept, capture_output=True, text=True)
 
     run.calls = lambda: (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
     return run
@@ -177,15 +174,23 @@ def test_a_second_build_compiles_what_changed(tree, setup, fake_toolkit):
     assert len(setup.calls()) == 9
 
 
-def test_an_editable_build_leaves_its_files_in_the_package(tree, setup, fake_toolkit):
+def test_an_editable_install_leaves_its_files_in_the_package(tree, setup, fake_toolkit):
+    """As pip install -e does; and a later build leaves no stale module behind."""
     package = tree / "rlivs_kernels"
-    done = setup("build_ext", "--inplace", CUDA_HOME=str(fake_toolkit))
+    install = ("-c", "from setuptools import build_meta; build_meta.build_editable('.')")
+    done = setup(program=install, CUDA_HOME=str(fake_toolkit))
     assert done.returncode == 0, done.stderr
     assert record(tree)["outcome"] == "built" and len(list(package.glob("_cuda.*.so"))) == 1
-    # A later build that fails leaves no stale module behind.
     (tree / "csrc" / "broken.cu").write_text("not C++\n")
-    setup("build_ext", "--inplace", CUDA_HOME=str(fake_toolkit))
+    done = setup(program=install, CUDA_HOME=str(fake_toolkit))
+    assert done.returncode == 0, done.stderr
     assert record(tree)["outcome"] == "failed" and not list(package.glob("_cuda.*.so"))
+    (tree / "csrc" / "broken.cu").unlink()
+    assert setup(program=install, CUDA_HOME=str(fake_toolkit)).returncode == 0
+    assert len(list(package.glob("_cuda.*.so"))) == 1
+    done = setup(program=install)
+    assert done.returncode == 0, done.stderr
+    assert record(tree)["outcome"] == "skipped" and not list(package.glob("_cuda.*.so"))
 
 
 def test_the_sdist_holds_the_sources(tree, setup):
