@@ -1,4 +1,4 @@
-"""The command line: `rlivs demo | caption | watch | ask | memory | heatmap | doctor`."""
+"""The command line: `rlivs demo | caption | watch | serve | ask | memory | heatmap | doctor`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rlivs.cli.demo import demo
 from rlivs.cli.doctor import doctor
 from rlivs.cli.heatmap import heatmap
 from rlivs.cli.memory import app as memory
+from rlivs.cli.serve import serve
 from rlivs.cli.watch import watch
 from rlivs.errors import InputError
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, caption, watch, ask, heatmap, doctor):
+for command in (demo, caption, watch, serve, ask, heatmap, doctor):
     app.command()(command)
 app.add_typer(memory, name="memory")
 
