@@ -21,6 +21,14 @@ def load() -> ModuleType | ImportError:
         return error
 
 
+def extension() -> ModuleType:
+    """The extension module. Raises the ImportError that importing it gave."""
+    module = load()
+    if isinstance(module, ImportError):
+        raise module
+    return module
+
+
 def limit(device: torch.device) -> str | None:
     """Why the extension cannot serve tensors on `device`; None when it can."""
     if device.type != "cuda":
@@ -35,8 +43,8 @@ def limit(device: torch.device) -> str | None:
 
 
 def shared_memory(device: torch.device) -> int:
-    """Bytes of shared memory that a block may take."""
-    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+    """Bytes of shared memory that a block may take; 0 where torch does not tell."""
+    return getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
 
 
 def current_stream(device: torch.device) -> int:

@@ -29,10 +29,11 @@ def cuobjdump() -> str:
 def rows(module: ModuleType) -> list[dict]:
     """One dict a kernel and architecture: name, arch, registers, shared_bytes, spill_bytes, threads,
     matrix_instruction ("HGMMA", "HMMA" or ""). `module` is rlivs_kernels._cuda."""
+    file = str(module.__file__)
     launches = {launch["name"]: launch for launch in module.launches()}
-    instructions = {(arch, name): code for arch, name, code in _code(module.__file__)}
+    instructions = {(arch, name): code for arch, name, code in _code(file)}
     found = []
-    for arch, name, usage in _usage(module.__file__):
+    for arch, name, usage in _usage(file):
         launch = launches[name]
         stack, local = int(usage["STACK"]), int(usage["LOCAL"])
         code = instructions[arch, name]

@@ -70,7 +70,7 @@ def attention_column_sums_cuda(
     if row_mask is not None:
         row_mask = row_mask.contiguous()
     device = query.device
-    plan = cuda_module.load().ColumnSumsPlan(  # type: ignore[union-attr] - limit() has seen that it is there
+    plan = cuda_module.extension().ColumnSumsPlan(
         device.index or 0,
         TYPES[query.dtype],
         len(queries),

@@ -33,7 +33,7 @@ def decode_attention_cuda(
     batch, num_heads, _, head_dim = query.shape
     device = query.device
     columns = 0 if column_sums is None else num_columns
-    plan = cuda_module.load().DecodePlan(  # type: ignore[union-attr] - limit() has seen that it is there
+    plan = cuda_module.extension().DecodePlan(
         device.index or 0, TYPES[query.dtype], batch, num_heads, key.shape[1], key.shape[2], columns, head_dim
     )
     out = torch.empty((batch, num_heads, 1, head_dim), dtype=query.dtype, device=device)
