@@ -21,14 +21,20 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 @dataclass(frozen=True)
 class Chip:
-    """What block sizes and splits are chosen by."""
+    """What block sizes and splits are chosen by. shared_bytes is the most that one program can have."""
 
     capability: tuple[int, int]
     multiprocessors: int
+    shared_bytes: int
+
+    @property
+    def large(self) -> bool:
+        """As Hopper, whose programs have 227 KB: A100 has 163 KB, and workstation GPUs of any year have 99 KB."""
+        return self.shared_bytes >= 200 * 1024
 
 
 # The interpreter knows no chip: few multiprocessors, so that small shapes are split seldom but are.
-INTERPRETER = Chip((8, 0), 4)
+INTERPRETER = Chip((8, 0), 4, 99 * 1024)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ def chip_of(device: torch.device) -> Chip:
 @functools.cache
 def _properties(index: int) -> Chip:
     properties = torch.cuda.get_device_properties(index)
-    return Chip((properties.major, properties.minor), properties.multi_processor_count)
+    shared = getattr(properties, "shared_memory_per_block_optin")  # noqa: B009 - not in the stubs of a CPU build
+    return Chip((properties.major, properties.minor), properties.multi_processor_count, shared)
 
 
 def launch(

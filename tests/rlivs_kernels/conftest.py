@@ -10,6 +10,11 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 
+def pytest_configure(config):
+    # The interpreter computes in numpy, which warns of infinities that the kernels mean.
+    config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning:triton.runtime.interpreter")
+
+
 @pytest.fixture(autouse=True)
 def poisoned_memory():
     """torch.empty gives NaN, so that an output left unwritten shows."""

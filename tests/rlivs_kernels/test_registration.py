@@ -85,6 +85,12 @@ def test_fake_tensors_have_the_shapes_and_dtypes():
     assert (lse.shape, lse.dtype) == ((2, 4), torch.float32)
 
 
-def test_no_gradient_is_recorded():
+def test_tensors_that_require_grad_are_served():
+    """Scores are not differentiable; a model whose weights require grad can still be scored."""
     query = torch.randn(1, 2, 3, 16, requires_grad=True)
-    assert not attention_column_sums(query, query, column_range=(0, 2), query_start=0).requires_grad
+    options = {"column_range": (0, 2), "query_start": 0}
+    expected = attention_column_sums(query.detach(), query.detach(), **options)
+    assert torch.equal(attention_column_sums(query, query, **options), expected)
+    step = query[:, :, :1]
+    out, _ = decode_attention(step, query, query, key_lengths=3)
+    assert torch.equal(out, decode_attention(step.detach(), query.detach(), query.detach(), key_lengths=3)[0])

@@ -133,6 +133,7 @@ LIBRARY.define(
 )
 
 
+@torch.no_grad()
 def _dispatch(
     queries: list[Tensor],
     keys: list[Tensor],

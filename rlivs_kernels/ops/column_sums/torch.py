@@ -46,6 +46,8 @@ def attention_column_sums_torch(
         if row_mask is not None:
             rows = rows[row_mask[b]]
             counts[b] = len(rows)
+            if counts[b] == 0:
+                continue
         last_key = min(num_keys, first_row + num_rows)
         for layer, (query, key) in enumerate(zip(queries, keys, strict=True)):
             for tile in rows.split(max(1, SCORE_TILE_BYTES // (dtype.itemsize * group_size * max(1, last_key)))):

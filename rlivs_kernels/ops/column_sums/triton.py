@@ -15,35 +15,41 @@ LAYERS_A_LAUNCH = 4
 MAX_HEAD_DIM = 256
 MAX_SPLITS = 16
 
-# By (Hopper or newer, bytes an element, padded head size): tiles chosen from floors and compile reports, see
+# By (as large as Hopper, bytes an element, padded head size): tiles chosen from floors and compile reports, see
 # benchmarks/kernels/NOTES.md; no GPU has timed them yet. Pass A holds query rows and streams keys, pass B the reverse.
 NORMALISER_TILES = {
     (True, 2, 64): Tiles(rows=256, keys=64, warps=8, stages=3, resident=2, registers=128),
     (True, 2, 128): Tiles(rows=256, keys=64, warps=8, stages=3, resident=2, registers=128),
     (True, 2, 256): Tiles(rows=128, keys=64, warps=8, stages=2, resident=1),
-    (True, 4, 64): Tiles(rows=64, keys=32, warps=4, stages=2, resident=2),
-    (True, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=2),
-    (True, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=2),
-    (False, 2, 64): Tiles(rows=128, keys=64, warps=4, stages=3, resident=2),
-    (False, 2, 128): Tiles(rows=128, keys=64, warps=8, stages=2, resident=2),
-    (False, 2, 256): Tiles(rows=64, keys=32, warps=4, stages=2, resident=1),
-    (False, 4, 64): Tiles(rows=64, keys=32, warps=4, stages=2, resident=2),
-    (False, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=2),
-    (False, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=2),
+    (True, 4, 64): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
+    (True, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
+    (True, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=4),
+    (False, 2, 64): Tiles(rows=128, keys=64, warps=8, stages=3, resident=2, registers=128),
+    (False, 2, 128): Tiles(rows=128, keys=64, warps=8, stages=2, resident=2, registers=128),
+    (False, 2, 256): Tiles(rows=128, keys=32, warps=8, stages=2, resident=1),
+    (False, 4, 64): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
+    (False, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
+    (False, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=4),
 }
 COLUMN_TILES = {
     (True, 2, 64): Tiles(rows=64, keys=256, warps=8, stages=3, resident=2, registers=128),
     (True, 2, 128): Tiles(rows=64, keys=256, warps=8, stages=3, resident=2, registers=128),
     (True, 2, 256): Tiles(rows=64, keys=128, warps=8, stages=2, resident=1),
-    (True, 4, 64): Tiles(rows=32, keys=64, warps=4, stages=2, resident=2),
-    (True, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=2),
-    (True, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=2),
-    (False, 2, 64): Tiles(rows=64, keys=128, warps=4, stages=3, resident=2),
+    (True, 4, 64): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
+    (True, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
+    (True, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=4),
+    (False, 2, 64): Tiles(rows=64, keys=128, warps=4, stages=3, resident=3),
     (False, 2, 128): Tiles(rows=64, keys=128, warps=4, stages=2, resident=3),
-    (False, 2, 256): Tiles(rows=32, keys=64, warps=4, stages=2, resident=1),
-    (False, 4, 64): Tiles(rows=32, keys=64, warps=4, stages=2, resident=2),
-    (False, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=2),
-    (False, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=2),
+    (False, 2, 256): Tiles(rows=32, keys=128, warps=8, stages=2, resident=1),
+    (False, 4, 64): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
+    (False, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
+    (False, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=4),
+}
+# Row masks, softcaps and windows take registers that the wide tiles do not have.
+MASKED_COLUMN_TILES = {
+    **COLUMN_TILES,
+    (True, 2, 64): Tiles(rows=64, keys=128, warps=4, stages=3, resident=2),
+    (True, 2, 128): Tiles(rows=64, keys=128, warps=4, stages=3, resident=2),
 }
 
 
@@ -78,7 +84,7 @@ def attention_column_sums_triton(
     group_size = num_heads // num_kv_heads
     chip = chip_of(query.device)
     block_d = max(16, triton.next_power_of_2(head_dim))
-    kind = (chip.capability[0] >= 9, query.element_size(), max(64, block_d))
+    kind = (chip.large, query.element_size(), max(64, block_d))
     common = {
         "HEAD_DIM": head_dim,
         "BLOCK_D": block_d,
@@ -103,7 +109,8 @@ def attention_column_sums_triton(
         normalisers = normalisers.float()
         lse_scale = LOG2E
 
-    tiles = COLUMN_TILES[kind]
+    plain = row_mask is None and softcap is None and sliding_window is None
+    tiles = (COLUMN_TILES if plain else MASKED_COLUMN_TILES)[kind]
     packs = num_heads if per_head else num_kv_heads
     pack_size = num_heads // packs
     column_tiles = triton.cdiv(num_columns, tiles.keys)
@@ -149,8 +156,7 @@ def attention_column_sums_triton(
             },
             warps=tiles.warps,
             stages=tiles.stages,
-            # The cap holds what plain attention needs; caps and windows would spill under it.
-            registers=tiles.registers if softcap is None and sliding_window is None else None,
+            registers=tiles.registers,
         )
         layer += layers
 

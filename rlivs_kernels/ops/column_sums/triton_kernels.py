@@ -325,7 +325,9 @@ def _sum_rows(
             logits = _capped(logits, cap_inner, cap_outer)
         weights = tl.exp2(logits * scale - normaliser[None, :])
         if MASKED:
-            seen = _visible((start + row)[None, :], columns[:, None], sliding_window, WINDOW)
+            # Rows that only fill up the tile see nothing: 0 x NaN of an unseen key must not count.
+            position = tl.where(valid, start + row, -1)
+            seen = _visible(position[None, :], columns[:, None], sliding_window, WINDOW)
             weights = tl.where(seen, weights, 0.0)
         total = tl.sum(weights, 1)
         if MAXIMUM:

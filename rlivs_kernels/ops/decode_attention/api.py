@@ -96,6 +96,7 @@ LIBRARY.define(
 )
 
 
+@torch.no_grad()
 def _dispatch(
     query: Tensor,
     key: Tensor,

@@ -12,19 +12,19 @@ MAX_SPLITS = 128
 COLUMNS_A_PROGRAM = 32
 HEADS_A_STEP = 16
 
-# By (Hopper or newer, bytes an element, padded head size); rows is the padded group. Chosen so that the keys and
+# By (as large as Hopper, bytes an element, padded head size); rows is the padded group. Chosen so that the keys and
 # values in flight on a multiprocessor, resident * stages * 2 * keys * D * bytes, cover the memory's latency.
 SPLIT_TILES = {
     (True, 2, 64): Tiles(rows=16, keys=128, warps=4, stages=3, resident=2),
     (True, 2, 128): Tiles(rows=16, keys=64, warps=4, stages=3, resident=2),
-    (True, 2, 256): Tiles(rows=16, keys=64, warps=4, stages=2, resident=1),
-    (True, 4, 64): Tiles(rows=16, keys=64, warps=4, stages=2, resident=2),
+    (True, 2, 256): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
+    (True, 4, 64): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
     (True, 4, 128): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
     (True, 4, 256): Tiles(rows=16, keys=32, warps=4, stages=1, resident=2),
     (False, 2, 64): Tiles(rows=16, keys=128, warps=4, stages=2, resident=2),
     (False, 2, 128): Tiles(rows=16, keys=64, warps=4, stages=2, resident=2),
     (False, 2, 256): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
-    (False, 4, 64): Tiles(rows=16, keys=64, warps=4, stages=2, resident=2),
+    (False, 4, 64): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
     (False, 4, 128): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
     (False, 4, 256): Tiles(rows=16, keys=32, warps=4, stages=1, resident=2),
 }
@@ -58,7 +58,7 @@ def decode_attention_triton(
     group_size = num_heads // num_kv_heads
     chip = chip_of(query.device)
     block_d = max(16, triton.next_power_of_2(head_dim))
-    tiles = SPLIT_TILES[chip.capability[0] >= 9, query.element_size(), max(64, block_d)]
+    tiles = SPLIT_TILES[chip.large, query.element_size(), max(64, block_d)]
     wanted = triton.cdiv(chip.multiprocessors * tiles.resident, batch * num_kv_heads)
     splits = max(1, min(wanted, triton.cdiv(num_keys, tiles.keys), MAX_SPLITS))
 
