@@ -92,7 +92,8 @@ def test_a_film_under_an_allowed_folder(make_client, service, tmp_path):
     assert ask("film.mp4").status_code == 200
     assert ask(f"file://{tmp_path}/film.mp4").status_code == 200
     refused = {
-        "../film.mp4": 404, "file:///etc/passwd": 404, "http://127.0.0.1/": 403, "http://[::1]/": 403, "stream:nobody": 404,
+        "../film.mp4": 404, "file:///etc/passwd": 404, "http://127.0.0.1/": 403, "http://[::1]/": 403,
+        "stream:nobody": 404,
         "http://169.254.169.254/latest/meta-data": 403, "data:text/html,<b>": 400, "data:video/mp4;base64,!!": 400,
         "data:video/mp4;base64,AAAA": 400, "gopher://127.0.0.1/": 403, "webcam:0": 403,
     }  # fmt: skip
