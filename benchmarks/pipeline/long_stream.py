@@ -68,8 +68,8 @@ def main() -> None:
     early = next(rss for end, rss in samples if end >= WARM_UP)
     last = samples[-1][1]
     print(
-        f"{len(samples)} clips, {samples[-1][0] / 3600:.2f} h: {early:.1f} MiB after ten minutes, {last:.1f} MiB at the "
-        f"end ({100 * (last / early - 1):+.1f} %), {time.perf_counter() - began:.0f} s"
+        f"{len(samples)} clips, {samples[-1][0] / 3600:.2f} h: {early:.1f} MiB after ten minutes, {last:.1f} MiB "
+        f"at the end ({100 * (last / early - 1):+.1f} %), {time.perf_counter() - began:.0f} s"
     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with arguments.out.open("w", newline="") as file:

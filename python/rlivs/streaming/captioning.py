@@ -53,7 +53,7 @@ def caption_clip(
     softmax runs over all keys, and only the clip's own columns are scored. `between_steps` is called between two steps
     of the model, which it may use for something else meanwhile. Raises InputError if the prompt does not fit the model.
     """
-    visual = backbone.encode(clip.frames)
+    visual = backbone.encode(clip.frames, clip.times)
     if between_steps is not None:
         between_steps()
     prompt = backbone.caption_prompt(visual, memory, config.caption_prompt)
@@ -63,7 +63,11 @@ def caption_clip(
             f"a clip's prompt takes {prompt.length} tokens but the model holds {backbone.max_positions}; "
             "lower frames_per_clip, memory_slots or keep_tokens"
         )
-    with tap.clip(columns=prompt.columns, include_last_prompt_row=config.include_last_prompt_row):
+    with tap.clip(
+        columns=prompt.columns,
+        include_last_prompt_row=config.include_last_prompt_row,
+        prompt_length=prompt.length,
+    ):
 
         def after_token(token: int) -> None:
             if on_token is not None:
@@ -73,7 +77,7 @@ def caption_clip(
                     between_steps()
 
         ids = generate_greedily(backbone, prompt, min(config.max_caption_tokens, room), after_token)
-        scores = tap.scores(ids).to(visual.embeddings.device)
+        scores = prompt.visual_scores(tap.scores(ids)).to(visual.embeddings.device)
     num_columns = visual.embeddings.shape[0]
     indices = rk.select_top_tokens(scores, config.tokens_to_keep(num_columns))[0]
     new_ids = ids[0].tolist()

@@ -1,0 +1,456 @@
+"""What must hold of every kernel, as functions of an operation: shared by all backends and by the wrong kernels.
+
+Every check takes `op`, called as rlivs_kernels.attention_column_sums (or decode_attention), a device and a dtype, and
+raises AssertionError where the kernel is wrong. Shapes are small: Triton's interpreter runs them too.
+"""
+
+import torch
+
+from rlivs_kernels import select_top_tokens
+from rlivs_kernels.ops.column_sums.reference import (
+    attention_column_sums_reference,
+    attention_logits,
+    log_sum_exp,
+    visible_keys,
+)
+from rlivs_kernels.ops.decode_attention.reference import decode_attention_reference
+
+# Relative error of what is accumulated in float32 (float64 for float64 inputs): column sums and lse.
+TOLERANCES = {torch.float16: 1e-4, torch.bfloat16: 1e-4, torch.float32: 1e-4, torch.float64: 1e-10}
+
+
+def tensors(device, dtype, *, batch=2, heads=(7, 1), rows=5, keys=150, dim=64, layers=1, seed=0):
+    """Queries and keys as lists of layers; keys are views of a [B, S, H, D] cache. Logits are about normal."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator).to(dtype).to(device)
+
+    queries = [normal(batch, heads[0], rows, dim) for _ in range(layers)]
+    return queries, [normal(batch, keys, heads[1], dim).transpose(1, 2) for _ in range(layers)]
+
+
+def tensor(values, device):
+    return torch.tensor(values, dtype=torch.int32, device=device)
+
+
+def assert_accurate(actual, truth, dtype):
+    """Relative error within the table; below 1e-9 of the largest value it is the absolute error that counts."""
+    largest = truth.abs().max().item()
+    torch.testing.assert_close(actual.double(), truth, rtol=TOLERANCES[dtype], atol=1e-9 * max(1.0, largest))
+
+
+def assert_within_twice_torch(actual, same_dtype, truth):
+    """FlashAttention's rule: no further from the truth than twice the error of torch in the inputs' dtype."""
+    allowed = 2 * (same_dtype.double() - truth).abs().max().item() + 1e-5
+    error = (actual.double() - truth).abs().max().item()
+    assert error <= allowed, f"error {error:.2e}, allowed {allowed:.2e}"
+
+
+def compare(op, query, key, **options):
+    """The result, held to both rules against float64."""
+    dtype = query[0].dtype if isinstance(query, list) else query.dtype
+    actual = op(query, key, **options)
+    truth = attention_column_sums_reference(query, key, dtype=torch.float64, **options)
+    assert actual.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert_accurate(actual, truth, dtype)
+    assert_within_twice_torch(actual, attention_column_sums_reference(query, key, dtype=dtype, **options), truth)
+    return actual
+
+
+def natural_lse(query, key, query_start, key_start=None, softcap=None, sliding_window=None):
+    visible = visible_keys(query_start, key_start, query.shape[2], key.shape[2], sliding_window)[:, None]
+    logits = attention_logits(query.double(), key.double(), query.shape[3] ** -0.5, softcap)
+    return log_sum_exp(logits.masked_fill(~visible, -torch.inf))
+
+
+# Attention column sums
+
+
+def matches_the_reference(op, device, dtype):
+    query, key = tensors(device, dtype)
+    compare(op, query[0], key[0], column_range=(3, 140), query_start=145)
+
+
+def serves_group(op, device, dtype, heads, rows, keys, dim):
+    query, key = tensors(device, dtype, batch=1, heads=heads, rows=rows, keys=keys, dim=dim)
+    compare(op, query[0], key[0], column_range=(0, max(1, keys - rows)), query_start=keys - rows)
+
+
+def a_row_gives_one_in_all(op, device, dtype):
+    query, key = tensors(device, dtype, rows=1)
+    sums = op(
+        query[0], key[0], column_range=(0, 150), query_start=tensor([149, 97], device), per_head=True, reduction="sum"
+    )
+    torch.testing.assert_close(sums.sum(2), torch.ones_like(sums[..., 0]), rtol=1e-5, atol=0)
+    assert (sums[1, :, 98:] == 0).all()
+
+
+def permuted_keys_permute_sums(op, device, dtype):
+    query, key = tensors(device, dtype)
+    order = torch.randperm(150, generator=torch.Generator().manual_seed(1)).to(device)
+    options = {"column_range": (0, 150), "query_start": 150}
+    sums = op(query[0], key[0], **options)
+    permuted = op(query[0], key[0][:, :, order], **options)
+    torch.testing.assert_close(permuted, sums[:, order], rtol=1e-5, atol=1e-9)
+
+
+def row_ranges_add_up(op, device, dtype):
+    query, key = tensors(device, dtype, rows=9)
+    options = {"column_range": (10, 148), "reduction": "sum"}
+    whole = op(query[0], key[0], query_start=140, **options)
+    first = op(query[0][:, :, :4], key[0], query_start=140, **options)
+    rest = op(query[0][:, :, 4:], key[0], query_start=144, **options)
+    torch.testing.assert_close(first + rest, whole, rtol=1e-5, atol=1e-9)
+
+
+def batch_rows_do_not_see_each_other(op, device, dtype):
+    query, key = tensors(device, dtype)
+    starts = tensor([120, 140], device)
+    before = op(query[0], key[0], column_range=(0, 120), query_start=starts)
+    query[0][1] += 3
+    key[0][1] -= 2
+    after = op(query[0], key[0], column_range=(0, 120), query_start=starts)
+    assert torch.equal(before[0], after[0])
+    assert not torch.equal(before[1], after[1])
+
+
+def padded_equals_unpadded(op, device, dtype):
+    """Left padding may hold anything, NaN too."""
+    query, key = tensors(device, dtype, batch=1)
+    plain = op(query[0], key[0], column_range=(4, 130), query_start=144)
+    garbage = torch.full((1, 1, 23, 64), torch.nan, dtype=dtype, device=device)
+    padded = torch.cat([garbage, key[0]], dim=2)
+    sums = op(query[0], padded, column_range=(27, 153), query_start=167, key_start=23)
+    torch.testing.assert_close(sums, plain, rtol=1e-5, atol=1e-9)
+    # Columns before key_start are no columns.
+    early = op(query[0], padded, column_range=(20, 30), query_start=167, key_start=tensor([23], device))
+    assert (early[:, :3] == 0).all() and (early[:, 3:] > 0).all()
+
+
+def assert_same(op, actual, expected):
+    """The same bits from our kernels; the libraries that torch calls choose an algorithm by layout."""
+    if op.keywords["backend"] in ("triton", "cuda"):
+        assert torch.equal(actual, expected)
+    else:
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6 * expected.abs().max().item())
+
+
+def strides_do_not_change_bits(op, device, dtype):
+    query, key = tensors(device, dtype, heads=(4, 2))
+    options = {"column_range": (5, 140), "query_start": 145}
+    expected = op(query[0].contiguous(), key[0].contiguous(), **options)
+    cache = torch.full((2, 2, 400, 64), torch.nan, dtype=dtype, device=device)
+    cache[:, :, :150] = key[0]
+    strided = query[0].transpose(1, 2).contiguous().transpose(1, 2)
+    layouts = [
+        (strided, key[0]),
+        (query[0], cache[:, :, :150]),
+        (query[0].transpose(2, 3).contiguous().transpose(2, 3), key[0].transpose(2, 3).contiguous().transpose(2, 3)),
+    ]
+    for other_query, other_key in layouts:
+        assert_same(op, op(other_query, other_key, **options), expected)
+
+
+def masked_rows_count_for_nothing(op, device, dtype):
+    """A ragged batch equals its rows one by one, whatever the masked rows hold; a row without any gives zeros."""
+    query, key = tensors(device, dtype, batch=3)
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 0, 1, 1, 1], [0, 0, 0, 0, 0]], dtype=torch.bool, device=device)
+    query[0].masked_fill_(~mask[:, None, :, None], torch.nan)
+    sums = op(query[0], key[0], column_range=(0, 140), query_start=145, row_mask=mask)
+    alone = op(query[0][:1, :, :3], key[0][:1], column_range=(0, 140), query_start=145)
+    torch.testing.assert_close(sums[:1], alone, rtol=1e-5, atol=1e-9)
+    kept = [
+        op(query[0][1:2, :, t : t + 1], key[0][1:2], column_range=(0, 140), query_start=145 + t) for t in (0, 2, 3, 4)
+    ]
+    torch.testing.assert_close(sums[1:2], sum(kept) / 4, rtol=1e-5, atol=1e-9)
+    assert (sums[2] == 0).all()
+
+
+def given_lse_spares_pass_a(op, device, dtype):
+    query, key = tensors(device, dtype)
+    starts = tensor([140, 100], device)
+    lse = natural_lse(query[0], key[0], starts).float()
+    compare(op, query[0], key[0], column_range=(3, 149), query_start=starts, lse=lse)
+
+
+def columns_that_rows_see_in_part(op, device, dtype):
+    """Causality inside the column range: columns among the rows themselves, and beyond them."""
+    query, key = tensors(device, dtype, rows=40)
+    sums = compare(op, query[0], key[0], column_range=(60, 150), query_start=tensor([80, 3], device))
+    assert (sums[0, 60:] == 0).all() and (sums[0, :60] > 0).all() and (sums[1] == 0).all()
+
+
+def starts_per_batch_row(op, device, dtype):
+    """Each batch row has its own columns; those that are no keys score 0."""
+    query, key = tensors(device, dtype)
+    starts = tensor([120, -10], device)
+    sums = compare(op, query[0], key[0], column_range=(starts, 60), query_start=145)
+    assert (sums[0, 30:] == 0).all() and (sums[1, :10] == 0).all() and (sums[1, 10:] > 0).all()
+
+
+def extreme_logits_stay_finite(op, device, dtype):
+    """Logits of +-1e4: the row's whole weight falls on its highest key."""
+    query = torch.zeros(1, 2, 1, 64, dtype=dtype, device=device)
+    key = torch.zeros(1, 1, 150, 64, dtype=dtype, device=device)
+    query[0, :, 0, 0] = 100
+    key[0, 0, :, 0] = torch.linspace(-100, 99, 150).to(dtype)
+    key[0, 0, 77, 0] = 100
+    sums = op(query, key, column_range=(0, 150), query_start=150, scale=1.0)
+    assert sums.isfinite().all()
+    torch.testing.assert_close(sums[0, 77], torch.ones_like(sums[0, 77]), rtol=1e-5, atol=0)
+    lowest = op(query, -key.abs(), column_range=(0, 150), query_start=150, scale=1.0)
+    assert lowest.isfinite().all()
+    torch.testing.assert_close(lowest.sum(), torch.ones_like(lowest.sum()), rtol=1e-3, atol=0)
+
+
+def rising_logits_are_rescaled(op, device, dtype):
+    """Each key outweighs the ones before it, so a running maximum that is not rescaled is wrong by e^20."""
+    query, key = tensors(device, dtype)
+    query[0][..., 0] = 8
+    key[0][..., 0] = torch.linspace(0, 20, 150).to(dtype).to(device)
+    compare(op, query[0], key[0], column_range=(0, 150), query_start=149)
+
+
+def reductions_agree(op, device, dtype):
+    query, key = tensors(device, dtype, batch=1, heads=(4, 2))
+    options = {"column_range": (0, 145), "query_start": 143}
+    total = compare(op, query[0], key[0], reduction="sum", **options)
+    apart = compare(op, query[0], key[0], reduction="sum", per_head=True, **options)
+    torch.testing.assert_close(apart.sum(1), total, rtol=1e-5, atol=1e-9)
+    mean = compare(op, query[0], key[0], reduction="mean", **options)
+    torch.testing.assert_close(mean * 20, total, rtol=1e-5, atol=1e-9)
+    means = compare(op, query[0], key[0], reduction="mean", per_head=True, **options)
+    torch.testing.assert_close(means.mean(1), mean, rtol=1e-5, atol=1e-9)
+    highest = compare(op, query[0], key[0], reduction="max", **options)
+    each = compare(op, query[0], key[0], reduction="max", per_head=True, **options)
+    torch.testing.assert_close(each.amax(1), highest, rtol=1e-5, atol=1e-9)
+
+
+def softcap_and_window(op, device, dtype):
+    query, key = tensors(device, dtype, rows=20)
+    query[0] *= 4
+    options = {"column_range": (20, 145), "query_start": tensor([128, 60], device)}
+    compare(op, query[0], key[0], softcap=3.0, **options)
+    windowed = compare(op, query[0], key[0], sliding_window=50, key_start=[0, 30], **options)
+    assert (windowed[0, :59] == 0).all() and (windowed[0, 59:] > 0).all()
+    compare(op, query[0], key[0], sliding_window=7, softcap=5.0, reduction="max", **options)
+
+
+def layers_are_averaged(op, device, dtype):
+    """Five layers, one of another layout: more than one launch serves."""
+    query, key = tensors(device, dtype, batch=1, heads=(2, 1), layers=5)
+    key[2] = key[2].transpose(1, 2).contiguous().transpose(1, 2).repeat(1, 1, 2, 1)[:, :, :150]
+    key[3] = key[3].transpose(2, 3).contiguous().transpose(2, 3)
+    options = {"column_range": (0, 140), "query_start": 145}
+    together = compare(op, query, key, **options)
+    apart = [op(q, k, **options) for q, k in zip(query, key, strict=True)]
+    torch.testing.assert_close(together, sum(apart) / 5, rtol=1e-5, atol=1e-9)
+    lse = [natural_lse(q, k, tensor([145], device)).float() for q, k in zip(query, key, strict=True)]
+    torch.testing.assert_close(op(query, key, lse=lse, **options), together, rtol=1e-4, atol=1e-9)
+
+
+def nan_stays_in_its_row_and_head(op, device, dtype):
+    """NaN or infinity reaches all columns of its batch row and head (a key's: of its group's heads), and no other."""
+    query, key = tensors(device, dtype, heads=(4, 2))
+    options = {"column_range": (0, 145), "query_start": tensor([140, 100], device), "per_head": True}
+    for reduction in ("sum", "max"):
+        clean = op(query[0], key[0], reduction=reduction, **options)
+        for poison, heads in (("query", [1]), ("key", [2, 3]), ("infinite key", [2, 3])):
+            bad_query, bad_key = query[0].clone(), key[0].clone()
+            if poison == "query":
+                bad_query[1, 1, 2, 5] = torch.nan
+            else:
+                bad_key[1, 1, 90, 5] = torch.nan if poison == "key" else torch.inf
+            sums = op(bad_query, bad_key, reduction=reduction, **options)
+            for head in range(4):
+                assert torch.equal(sums[0, head], clean[0, head]), poison
+                if head not in heads:
+                    assert torch.equal(sums[1, head], clean[1, head]), poison
+                elif poison != "infinite key":
+                    assert sums[1, head, :100].isnan().all(), poison
+        # Rows that an infinite logit lifts above all others are NaN, those it buries are not: key 90 does both.
+        assert sums[1, 2:, :100].isnan().any()
+    unseen = key[0].clone()
+    unseen[1, :, 106:] = torch.nan
+    assert torch.equal(
+        op(query[0], unseen, reduction="sum", **options), op(query[0], key[0], reduction="sum", **options)
+    )
+
+
+def the_same_top_tokens(op, device, dtype):
+    query, key = tensors(device, dtype, rows=12, layers=2)
+    query = [4 * q for q in query]
+    options = {"column_range": (2, 130), "query_start": 137}
+    truth = attention_column_sums_reference(query, key, dtype=torch.float64, **options)
+    assert torch.equal(select_top_tokens(op(query, key, **options), 16), select_top_tokens(truth, 16))
+
+
+def the_same_bits_again(op, device, dtype):
+    query, key = tensors(device, dtype, rows=12, layers=2)
+    first = op(query, key, column_range=(2, 130), query_start=137)
+    assert all(torch.equal(op(query, key, column_range=(2, 130), query_start=137), first) for _ in range(2))
+
+
+COLUMN_SUM_CHECKS = [
+    matches_the_reference,
+    a_row_gives_one_in_all,
+    permuted_keys_permute_sums,
+    row_ranges_add_up,
+    batch_rows_do_not_see_each_other,
+    padded_equals_unpadded,
+    strides_do_not_change_bits,
+    masked_rows_count_for_nothing,
+    given_lse_spares_pass_a,
+    columns_that_rows_see_in_part,
+    starts_per_batch_row,
+    extreme_logits_stay_finite,
+    rising_logits_are_rescaled,
+    reductions_agree,
+    softcap_and_window,
+    layers_are_averaged,
+    nan_stays_in_its_row_and_head,
+    the_same_top_tokens,
+    the_same_bits_again,
+]
+
+
+# Scoring decode attention
+
+
+def step_tensors(device, dtype, *, batch=2, heads=(7, 1), keys=150, dim=64, seed=0):
+    queries, caches = tensors(device, dtype, batch=batch, heads=heads, rows=1, keys=keys, dim=dim, layers=2, seed=seed)
+    return queries[0], caches[0], caches[1]
+
+
+def compare_step(op, query, key, value, *, columns=None, key_lengths, **options):
+    """Out, lse and added sums, held to float64; out to FlashAttention's rule."""
+    dtype = query.dtype
+    accumulator = torch.float64 if dtype == torch.float64 else torch.float32
+    batch = query.shape[0]
+
+    def step(call, sums_dtype, **more):
+        sums = None if columns is None else torch.zeros((batch, columns[1]), dtype=sums_dtype, device=query.device)
+        out, lse = call(
+            query, key, value, key_lengths=key_lengths, column_sums=sums, column_range=columns, **options, **more
+        )
+        return out, lse, sums
+
+    out, lse, sums = step(op, accumulator)
+    true_out, true_lse, true_sums = step(decode_attention_reference, torch.float64, dtype=torch.float64)
+    torch_out, _, _ = step(decode_attention_reference, accumulator, dtype=dtype)
+    assert out.dtype == dtype and lse.dtype == accumulator
+    assert_within_twice_torch(out, torch_out.to(dtype), true_out)
+    assert_accurate(lse, true_lse, dtype)
+    if sums is not None:
+        assert_accurate(sums, true_sums, dtype)
+    return out, lse, sums
+
+
+def step_matches_the_reference(op, device, dtype):
+    query, key, value = step_tensors(device, dtype)
+    lengths = tensor([150, 71], device)
+    compare_step(op, query, key, value, key_lengths=lengths)
+    compare_step(op, query, key, value, key_lengths=lengths, columns=(tensor([3, 20], device), 60))
+
+
+def step_serves_group(op, device, dtype, heads, keys, dim):
+    query, key, value = step_tensors(device, dtype, batch=1, heads=heads, keys=keys, dim=dim)
+    compare_step(op, query, key, value, key_lengths=keys, columns=(tensor([0], device), keys))
+
+
+def step_gives_one_a_head(op, device, dtype):
+    query, key, value = step_tensors(device, dtype)
+    sums = torch.zeros(2, 150, dtype=torch.float64 if dtype == torch.float64 else torch.float32, device=device)
+    for _ in range(3):
+        op(query, key, value, key_lengths=tensor([150, 80], device), column_sums=sums)
+    torch.testing.assert_close(sums.sum(1), torch.full_like(sums[:, 0], 21.0), rtol=1e-5, atol=0)
+    assert (sums[1, 80:] == 0).all()
+
+
+def step_ignores_what_it_does_not_see(op, device, dtype):
+    """NaN beyond the lengths and in left padding; a row of no keys gives zeros and adds nothing."""
+    query, key, value = step_tensors(device, dtype, batch=3)
+    lengths, starts = tensor([140, 90, 0], device), tensor([0, 33, 0], device)
+    for cache in (key, value):
+        cache[0, :, 140:] = torch.nan
+        cache[1, :, 90:] = torch.nan
+        cache[1, :, :33] = torch.nan
+        cache[2] = torch.nan
+    columns = (tensor([100, 20, 0], device), 50)
+    out, lse, sums = compare_step(op, query, key, value, key_lengths=lengths, key_start=starts, columns=columns)
+    assert (out[2] == 0).all() and (lse[2] == -torch.inf).all()
+    assert (sums[2] == 0).all() and (sums[1, :13] == 0).all() and (sums[0, 40:] == 0).all()
+
+
+def step_scoring_does_not_change_the_output(op, device, dtype):
+    query, key, value = step_tensors(device, dtype)
+    plain = op(query, key, value, key_lengths=149)
+    sums = torch.zeros(2, 100, dtype=torch.float64 if dtype == torch.float64 else torch.float32, device=device)
+    scored = op(query, key, value, key_lengths=149, column_sums=sums, column_range=(7, 107))
+    assert torch.equal(plain[0], scored[0]) and torch.equal(plain[1], scored[1])
+
+
+def step_rescales_rising_logits(op, device, dtype):
+    query, key, value = step_tensors(device, dtype)
+    query[..., 0] = 8
+    key[..., 0] = torch.linspace(0, 20, 150).to(dtype).to(device)
+    compare_step(op, query, key, value, key_lengths=150, columns=(tensor([0, 0], device), 150))
+
+
+def step_survives_extremes(op, device, dtype):
+    query, key, value = step_tensors(device, dtype, heads=(2, 1))
+    query[..., 0], query[..., 1:] = 100, 0
+    key[..., 0] = torch.linspace(-100, 99, 150).to(dtype).to(device)
+    key[..., 77, 0] = 100
+    out, lse = op(query, key, value, key_lengths=150, scale=1.0)
+    assert out.isfinite().all() and lse.isfinite().all()
+    torch.testing.assert_close(out[:, 0, 0], value[:, 0, 77], rtol=1e-2, atol=1e-3)
+
+
+def step_reads_any_layout(op, device, dtype):
+    query, key, value = step_tensors(device, dtype, heads=(4, 2))
+    expected = op(query, key.contiguous(), value.contiguous(), key_lengths=143)
+    cache = torch.full((2, 2, 400, 64), torch.nan, dtype=dtype, device=device)
+    cache[:, :, :150] = key
+    turned = value.transpose(2, 3).contiguous().transpose(2, 3)
+    for other_key, other_value in ((key, value), (cache[:, :, :150], value), (key, turned)):
+        out, lse = op(query, other_key, other_value, key_lengths=143)
+        assert_same(op, out, expected[0])
+        assert_same(op, lse, expected[1])
+
+
+def step_keeps_nan_in_its_row_and_head(op, device, dtype):
+    query, key, value = step_tensors(device, dtype, heads=(4, 2))
+    clean, _ = op(query, key, value, key_lengths=150)
+    query[1, 2, 0, 3] = torch.nan
+    out, lse = op(query, key, value, key_lengths=150)
+    assert out[1, 2].isnan().all() and lse[1, 2].isnan()
+    keep = torch.ones(2, 4, dtype=torch.bool, device=device)
+    keep[1, 2] = False
+    assert torch.equal(out[keep], clean[keep])
+
+
+def step_gives_the_same_bits_again(op, device, dtype):
+    query, key, value = step_tensors(device, dtype)
+
+    def step():
+        sums = torch.zeros(2, 100, dtype=torch.float64 if dtype == torch.float64 else torch.float32, device=device)
+        out, lse = op(query, key, value, key_lengths=149, column_sums=sums, column_range=(7, 107))
+        return torch.cat([out.flatten().double(), lse.flatten().double(), sums.flatten().double()])
+
+    first = step()
+    assert all(torch.equal(step(), first) for _ in range(2))
+
+
+DECODE_CHECKS = [
+    step_matches_the_reference,
+    step_gives_one_a_head,
+    step_ignores_what_it_does_not_see,
+    step_scoring_does_not_change_the_output,
+    step_rescales_rising_logits,
+    step_survives_extremes,
+    step_reads_any_layout,
+    step_keeps_nan_in_its_row_and_head,
+    step_gives_the_same_bits_again,
+]
