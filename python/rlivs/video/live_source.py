@@ -89,7 +89,7 @@ class LiveSource:
         clock = LiveClock()
         last_frame = time.monotonic()
         pause = FIRST_PAUSE
-        newest: float | None = None  # stream time of the newest frame
+        newest: float | None = None  # stream time at which the newest frame ends
         lost_because = ""
         while True:
             connected = False
@@ -99,7 +99,7 @@ class LiveSource:
                         if not connected:
                             self._connected(newest, frame.time, lost_because)
                             connected, pause = True, FIRST_PAUSE
-                        newest, last_frame = frame.time, time.monotonic()
+                        newest, last_frame = frame.end, time.monotonic()
                         self._offer(frame, clock)
                         if self._closed:
                             return
@@ -163,7 +163,7 @@ class LiveSource:
             if self._closed:
                 return
             if newest is not None:
-                self._waiting.append(Gap(newest, first, lost_because))
+                self._waiting.append(Gap(min(newest, first), first, lost_because))
                 self._status = replace(self._status, reconnects=self._status.reconnects + 1)
             self._set_state("running")
 

@@ -26,6 +26,14 @@ a=control:track1
 
 
 def encode_forever(port, rate):
+    while True:
+        try:
+            encode(port, rate)
+        except (av.FFmpegError, OSError) as error:
+            print("the encoder begins again:", error, file=sys.stderr, flush=True)
+
+
+def encode(port, rate):
     with av.open(f"rtp://127.0.0.1:{port}?pkt_size=1200", "w", format="rtp") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width = stream.height = SIDE
@@ -82,9 +90,21 @@ def serve_viewer(connection, packets):
                 connection.sendall(b"$\0" + len(packet).to_bytes(2, "big") + packet)
 
 
+def bind_pair():
+    """Sockets for RTP and, one port above, the RTCP that goes with it: unread, but refusing it would end the sender."""
+    while True:
+        packets, reports = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        packets.bind(("127.0.0.1", 0))
+        try:
+            reports.bind(("127.0.0.1", packets.getsockname()[1] + 1))
+            return packets, reports
+        except (OSError, OverflowError):
+            packets.close()
+            reports.close()
+
+
 def main(port, rate):
-    packets = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    packets.bind(("127.0.0.1", 0))
+    packets, _reports = bind_pair()
     threading.Thread(target=encode_forever, args=(packets.getsockname()[1], rate), daemon=True).start()
     server = socket.create_server(("127.0.0.1", port))
     while True:

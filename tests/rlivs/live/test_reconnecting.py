@@ -4,11 +4,9 @@ import signal
 from itertools import pairwise
 
 import pytest
-from live_following import captions_until
 
 from rlivs.video.live import open_source
 
-KILLS = 5
 RATE = 10
 
 
@@ -25,8 +23,22 @@ def check_memory(store, announced):
     return lost
 
 
-@pytest.mark.parametrize("kind", ["rtsp", "rtsp-listen", "mpegts"])
-def test_a_camera_killed_five_times(kind, make_service, start_process, free_port):
+def follow(subscription, announced, until):
+    """Add captions to `announced` as they come, until `until()`."""
+    while not until():
+        event = subscription.get(timeout=0.1)
+        if event is not None and event.kind == "caption":
+            announced.append(event.data)
+
+
+def has_sent(service, life):
+    """Whether frames of the camera's life (from 0) have come."""
+    status = service.status("camera")
+    return status.reconnects == life and status.state == "running"
+
+
+@pytest.mark.parametrize(("kind", "kills"), [("rtsp", 5), ("mpegts", 5), ("rtsp-listen", 2)])
+def test_a_camera_that_is_killed(kind, kills, make_service, start_process, free_port):
     """Each time it is connected to again, the gap is marked, and what had come before is captioned."""
     if kind == "rtsp":
         command = ("rtsp_camera.py", free_port, RATE)
@@ -42,16 +54,15 @@ def test_a_camera_killed_five_times(kind, make_service, start_process, free_port
     following = service.subscribe("camera")
     service.attach("camera", source)
     announced = []
-    for _ in range(KILLS):
+    for life in range(kills + 1):
         camera = start_process(*command)
-        announced += captions_until(following, 2)
-        camera.send_signal(signal.SIGKILL)
-        camera.wait()
-    start_process(*command)
-    while service.status("camera").reconnects < KILLS:
-        announced += captions_until(following, 1)
-    announced += captions_until(following, 2)
+        follow(following, announced, lambda life=life: has_sent(service, life))
+        captions = len(announced)
+        follow(following, announced, lambda captions=captions: len(announced) >= captions + 2)
+        if life < kills:
+            camera.send_signal(signal.SIGKILL)
+            camera.wait()
     service.detach("camera")
     lost = check_memory(service._engine.store, announced)
-    assert len(lost) == KILLS
+    assert len(lost) == kills
     assert all(gap.reason for gap in lost)
