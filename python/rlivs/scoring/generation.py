@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 
 @dataclass
@@ -74,7 +73,7 @@ def returned_ids(out: Any) -> Any:
 
 
 @contextmanager
-def watched_generate(model: nn.Module, begin: Callable[[Generation], None]) -> Iterator[None]:
+def watched_generate(model: Any, begin: Callable[[Generation], None]) -> Iterator[None]:
     """While open, `begin` is told of each `model.generate` call before it runs."""
     original = getattr(model, "generate", None)
     if original is None or getattr(model, "generation_config", None) is None:

@@ -30,6 +30,7 @@ class LayerRecorder:
         self.clip: Clip | None = None
         self._leads = leads
         self._warned = False
+        self._counter: torch.Tensor | None = None
         self.forget()
 
     def start(self, clip: Clip) -> None:
@@ -97,13 +98,20 @@ class LayerRecorder:
         self.stash.write(query, fed - num_rows, key.shape[2])
         if scored:
             self.stash.mark_at(fed - 1)
-        self.end = length.clone() if isinstance(length, torch.Tensor) else length
+        self.end = self._count(length) if isinstance(length, torch.Tensor) else length
         self.key = key.detach()
         self.scale, self.softcap = options.get("scaling"), options.get("softcap")
         if self._leads:
             clip.see_call(attention_mask, fed, query.shape[0], cache)
         if self.steps is not None and not self._prompt_done:
             self._see_prompt(clip, self.steps, query, fed)
+
+    def _count(self, length: torch.Tensor) -> torch.Tensor:
+        """A copy of `length` at an address that stays, for compiled steps to write to."""
+        if self._counter is None or self._counter.device != length.device:
+            self._counter = length.clone()
+            torch._dynamo.mark_static_address(self._counter)
+        return self._counter.copy_(length)
 
     def _see_prompt(self, clip: Clip, steps: StepSums, query: torch.Tensor, fed: int) -> None:
         prompt_length = clip.known_prompt_length

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import Cache, DynamicCache
 
 from rlivs.errors import InputError
@@ -16,7 +15,7 @@ from rlivs.scoring.recorder import LayerRecorder
 
 @torch.no_grad()
 def feed_caption(
-    decoder: nn.Module, recorders: Sequence[LayerRecorder], clip: Clip, ids: torch.Tensor, prompt_length: int
+    decoder: Any, recorders: Sequence[LayerRecorder], clip: Clip, ids: torch.Tensor, prompt_length: int
 ) -> torch.Tensor | None:
     """Teacher-force the caption `ids` `[R, N]` on the prompt's part of the cache, recording its rows.
 
@@ -74,7 +73,8 @@ def _attention_mask(starts: torch.Tensor | None, batch: int, length: int, device
 def _prompt_cache(cache: Cache, batch_rows: torch.Tensor, prompt_length: int) -> DynamicCache:
     """A new cache with the first `prompt_length` keys and values of these batch rows."""
     cropped = DynamicCache()
-    for index, layer in enumerate(cache.layers):
+    layers: Sequence[Any] = cache.layers
+    for index, layer in enumerate(layers):
         states: list[Any] = [getattr(layer, "keys", None), getattr(layer, "values", None)]
         if any(state is None or state.dim() != 4 for state in states) or states[0].shape[2] < int(
             layer.get_seq_length()

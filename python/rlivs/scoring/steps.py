@@ -68,6 +68,8 @@ def step_refusal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, op
         return "several positions are fed at once"
     if key.shape != value.shape or not query.dtype == key.dtype == value.dtype:
         return "keys and values differ in size, or have another dtype than queries"
+    if query.requires_grad:
+        return "gradients are asked for"
     for name in ("softcap", "dropout", "output_attentions"):
         if options.get(name):
             return f"the layer's attention has {name}={options[name]}"

@@ -64,8 +64,9 @@ def _group_sums(
 
 def _row_sums(group: Sequence[LayerRecorder], columns: Columns, first_row: int, counted: torch.Tensor) -> torch.Tensor:
     """Float32 `[B, n]`: the kept rows' attention, summed over layers, heads and counted rows."""
-    keys = [recorder.key for recorder in group]
+    keys = [recorder.key for recorder in group if recorder.key is not None]
     device = keys[0].device
+    column_range: tuple[int | torch.Tensor, int]
     if len(columns.starts) == 1:
         column_range = (columns.starts[0], columns.starts[0] + columns.num_columns)
     else:

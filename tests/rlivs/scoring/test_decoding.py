@@ -34,6 +34,7 @@ def test_chunked_prefill(pair, make_prompts, mode, chunk):
     check(pair, handle, scores, prompt, out[:, 30:], prompt.columns, [6, 6])
 
 
+@pytest.mark.filterwarnings("ignore:mode='fused'")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("include_last_prompt_row", [True, False])
 def test_prompt_lookup_decoding(pair, make_prompts, make_words, mode, include_last_prompt_row):

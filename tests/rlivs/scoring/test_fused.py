@@ -149,6 +149,7 @@ def test_attentions_asked_for_are_still_returned(twins, make_prompts):
     assert all(weights is not None for step in out.attentions for weights in step)
 
 
+@pytest.mark.filterwarnings("ignore:mode='fused'")
 @pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize("at_once", [False, True])
 def test_going_back_over_scored_steps(pair, prompt, kernel_calls, static, at_once):
@@ -166,6 +167,17 @@ def test_going_back_over_scored_steps(pair, prompt, kernel_calls, static, at_onc
                 pair.model(again, past_key_values=cache, use_cache=True)
         check(pair, handle, handle.scores(ids), prompt, ids)
     assert kernel_calls["rows"] == 6
+
+
+def test_steps_that_need_gradients_fall_back(pair, prompt, kernel_calls):
+    """The fused kernel has no backward pass; the layer's own attention has."""
+    with patch(pair.model, mode="fused") as handle, handle.clip(COLUMNS, prompt_length=30):
+        cache = DynamicCache()
+        with pytest.warns(UserWarning, match="gradients are asked for"):
+            for ids in (prompt.ids, prompt.ids[:, :1]):
+                out = pair.model(ids, past_key_values=cache, use_cache=True)
+        assert out.logits.requires_grad
+    assert kernel_calls["steps"] == 0
 
 
 def test_tokens_are_those_of_the_layers_own_attention(pair, prompt):

@@ -3,7 +3,15 @@
 import pytest
 import torch
 import transformers
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, MistralConfig, MistralForCausalLM
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    DynamicCache,
+    GptOssConfig,
+    GptOssForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import flash_attention_mask, sdpa_mask
 
@@ -258,16 +266,27 @@ def test_a_window_that_the_attention_class_does_not_announce(pair, prompt):
             model.generate(prompt.ids, max_new_tokens=2, do_sample=False)
 
 
-def test_attention_sinks(pair, prompt):
-    def with_sinks(module, *args, **kwargs):
-        raise AssertionError("not reached")
-
-    with patch(pair.model) as handle, handle.clip(COLUMNS):
-        recorder = handle._recorders[0]
-        with pytest.raises(InputError, match="changes its attention by 's_aux'"):
-            recorder.see_inputs(pair.model, (), {"past_key_values": None})
-            recorder.clip._rescore = True
-            recorder.record(torch.ones(1, 6, 30, 8), torch.ones(1, 2, 30, 8), None, {"s_aux": torch.ones(6)})
+def test_attention_sinks(prompt):
+    """Sinks take a share of the softmax that is no key's."""
+    config = GptOssConfig(
+        vocab_size=80,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        layer_types=["sliding_attention", "full_attention"],
+        pad_token_id=0,
+        eos_token_id=None,
+    )
+    model = GptOssForCausalLM._from_config(config, attn_implementation="eager").eval()
+    with patch(model) as handle, pytest.raises(InputError, match="layer 1 changes its attention by 's_aux'"):
+        assert handle.layers == (1,)
+        with handle.clip(COLUMNS):
+            model.generate(prompt.ids, max_new_tokens=2, do_sample=False)
 
 
 def test_a_cache_that_drops_keys(pair, prompt):
