@@ -4,7 +4,7 @@ TRANSFORMERS ?= 5.23.0
 VENV ?= .venv-$(TRANSFORMERS)
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
-SOURCES = $(wildcard csrc/*.cu csrc/*.cpp csrc/include/rlivs/*)
+SOURCES = $(shell find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.h')
 
 .PHONY: demo test lint types format install clean
 

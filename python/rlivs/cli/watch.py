@@ -55,7 +55,7 @@ def watch(
     from rlivs.streaming.recent_frames import check_answer_from
     from rlivs.video.live import open_source
 
-    check_answer_from(answer_from)
+    answering = check_answer_from(answer_from)
     opened = open_source(
         source, timeout=timeout, give_up_after=give_up_after, options=options.assignments("--option", option)
     )
@@ -74,7 +74,7 @@ def watch(
         after = max((entry.serial for entry in engine.store.log(name)), default=-1)
         service.attach(name, opened)
         kind = JsonView if json else TerminalView if is_terminal() else LinesView
-        kind(service, name, after, answer_from).run()
+        kind(service, name, after, answering).run()
         status = service.status(name)
         if status.state == "failed":
             raise InputError(status.last_error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from threading import Lock
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from rlivs.errors import InputError
 from rlivs.video import Frame
@@ -36,10 +36,11 @@ class RecentFrames:
             return [frame for frame in self._frames if at is None or frame.time <= at]
 
 
-def check_answer_from(answer_from: str) -> None:
-    """Raise InputError unless `answer_from` is one of the ways to answer."""
+def check_answer_from(answer_from: str) -> AnswerFrom:
+    """`answer_from` if it is one of the ways to answer. Raises InputError."""
     if answer_from not in get_args(AnswerFrom):
         raise InputError(f"answer_from is '{answer_from}'; choose one of {', '.join(get_args(AnswerFrom))}")
+    return cast(AnswerFrom, answer_from)
 
 
 def asks_about_present(question: str) -> bool:

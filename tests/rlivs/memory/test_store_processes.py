@@ -68,7 +68,9 @@ def check_rows(path, stream: str) -> int:
         captions, embeddings = store.recall(stream)
         count = len(captions)
         assert [caption.text for caption in captions] == [f"caption {index}" for index in range(count)]
-        np.testing.assert_array_equal(embeddings[:, :1] if count else embeddings, np.arange(count)[:, None])
+        assert len(embeddings) == count
+        first = embeddings[:, 0] if count else []
+        np.testing.assert_array_equal(first, np.arange(count))
         assert store.visual_slots(stream) == [b"%d" % index * 2000 for index in range(max(0, count - 3), count)]
         assert all(store.scores(stream, index)[0] == index for index in range(count))
     return count
