@@ -31,6 +31,8 @@ class Lives:
         while True:
             line = self.process.stdout.readline()
             assert line, "the process has ended"
+            if not line.strip():
+                continue
             kind, *rest = line.split()
             if kind == "caption":
                 self.announced.append((rest[0], int(rest[1]), bytes.fromhex(rest[2]) if len(rest) > 2 else b""))
