@@ -33,8 +33,8 @@ class Chip:
         return self.shared_bytes >= 200 * 1024
 
 
-# The interpreter knows no chip: few multiprocessors, so that small shapes are split seldom but are.
-INTERPRETER = Chip((8, 0), 4, 99 * 1024)
+# The interpreter knows no chip: one multiprocessor, so that a batch of two is not split, and one row is.
+INTERPRETER = Chip((8, 0), 1, 99 * 1024)
 
 
 @dataclass(frozen=True)
