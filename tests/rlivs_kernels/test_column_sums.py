@@ -5,9 +5,12 @@ from functools import partial
 import kernel_checks
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlivs_kernels import attention_column_sums
 from rlivs_kernels.ops.column_sums import torch as torch_backend
+from rlivs_kernels.triton_launch import Chip, observed
 
 
 @pytest.mark.parametrize("check", kernel_checks.COLUMN_SUM_CHECKS, ids=lambda check: check.__name__)
@@ -36,6 +39,56 @@ def test_shapes(target, heads, rows, keys, dim):
 def test_other_head_sizes_on_a_cpu(dim):
     op = partial(attention_column_sums, backend="torch")
     kernel_checks.serves_group(op, "cpu", torch.float32, (4, 2), 5, 50, dim)
+
+
+@st.composite
+def calls(draw):
+    """Any call of the operation that makes sense, on small shapes."""
+    batch, rows, keys = draw(st.integers(1, 3)), draw(st.integers(1, 9)), draw(st.integers(1, 40))
+    kv_heads, group = draw(st.sampled_from([(1, 1), (2, 1), (1, 7), (2, 2), (1, 8)]))
+    per_row = st.lists(st.integers(-3, keys), min_size=batch, max_size=batch)
+    shape = {
+        "batch": batch,
+        "heads": (kv_heads * group, kv_heads),
+        "rows": rows,
+        "keys": keys,
+        "dim": draw(st.integers(1, 20)),
+    }
+    mask = draw(st.none() | st.lists(st.booleans(), min_size=batch * rows, max_size=batch * rows))
+    options = {
+        "column_range": (torch.tensor(draw(per_row)), draw(st.integers(1, keys))),
+        "query_start": draw(per_row),
+        "key_start": draw(st.none() | per_row),
+        "row_mask": None if mask is None else torch.tensor(mask).view(batch, rows),
+        "softcap": draw(st.none() | st.floats(0.5, 30)),
+        "sliding_window": draw(st.none() | st.integers(1, keys)),
+        "reduction": draw(st.sampled_from(["mean", "sum", "max"])),
+        "per_head": draw(st.booleans()),
+    }
+    return {**shape, "layers": draw(st.integers(1, 2))}, options
+
+
+@settings(max_examples=150, deadline=None)
+@given(calls())
+def test_any_call_on_a_cpu(call):
+    shape, options = call
+    query, key = kernel_checks.tensors("cpu", torch.float32, **shape)
+    kernel_checks.compare(partial(attention_column_sums, backend="torch"), query, key, **options)
+
+
+def test_four_layers_of_a_clip_take_three_launches():
+    """Row normalisers, column sums, reduction: a launch costs the host about 9 microseconds."""
+    chip = Chip((9, 0), 132, 227 * 1024)
+    query = torch.empty(1, 28, 256, 128, dtype=torch.bfloat16)
+    key = torch.empty(1, 4, 6430, 128, dtype=torch.bfloat16)
+    ranges = {"column_range": (3038, 6174), "query_start": 6174, "backend": "triton"}
+    launched = []
+    with observed(chip, lambda kernel, arguments, constants, options: launched.append(kernel.__name__)):
+        attention_column_sums([query] * 4, [key] * 4, **ranges)
+        assert launched == ["row_normalisers", "column_sums", "reduce_parts"]
+        launched.clear()
+        attention_column_sums([query] * 4, [key] * 4, lse=[torch.zeros(1, 28, 256)] * 4, **ranges)
+        assert launched == ["column_sums", "reduce_parts"]
 
 
 @pytest.mark.parametrize("check", [kernel_checks.softcap_and_window, kernel_checks.layers_are_averaged])
