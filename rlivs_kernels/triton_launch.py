@@ -124,11 +124,12 @@ def device_limit(query: Tensor) -> str | None:
 def splits_for(programs: int, work: int, slots: int, most: int) -> int:
     """In how many parts to cut each of `programs` equal programs of `work` steps, so that waves of `slots` waste least.
 
-    Cost of s parts: waves * (steps of a part + one step of overhead).
+    Cost of s parts: waves * (steps of a part + 3). To fetch the resident tile, fill the pipeline and write the result
+    takes about three steps' time.
     """
     best, best_cost = 1, math.inf
     for splits in range(1, max(1, min(most, work)) + 1):
-        cost = math.ceil(programs * splits / slots) * (math.ceil(work / splits) + 1)
+        cost = math.ceil(programs * splits / slots) * (math.ceil(work / splits) + 3)
         if cost < best_cost:
             best, best_cost = splits, cost
     return best

@@ -1,7 +1,7 @@
-"""Attention column sums in Triton: block sizes for each chip, splits for each shape, three launches a call.
+"""Attention column sums in Triton: block sizes for each chip, splits for each shape, four launches a call.
 
-Launches: row normalisers (pass A, absent when the caller gives lse; plus a merge when it is split over keys), column
-sums (pass B) and a reduction of its parts. Up to four layers share a launch: a launch costs the host ~9 us.
+Launches: row normalisers (pass A, absent when the caller gives lse), their merge where pass A is split over keys,
+column sums (pass B) and a reduction of its parts. Up to four layers share a launch: one costs the host about 9 us.
 """
 
 import torch
