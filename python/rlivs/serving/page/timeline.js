@@ -60,13 +60,13 @@ export class Timeline {
     const x = (moment) => `${(100 * (moment - start)) / length}%`;
     const width = (each) => `${(100 * (each.end - each.start)) / length}%`;
     this.root.classList.toggle("dense", this.clips.length > 120);
-    if (this.stop === null || !this.clips.some((clip) => clip.index === this.stop)) {
-      this.stop = this.clips.length ? this.clips[this.clips.length - 1].index : null;
-    }
+    // The tab stop is the newest clip until the reader has gone to another.
+    const known = this.clips.some((clip) => clip.index === this.stop);
+    const stop = known ? this.stop : this.clips[this.clips.length - 1]?.index;
     const blocks = this.clips.map((clip) => {
       const block = drawing("g", {
         class: `block level-${clip.level}${clip.index === this.here ? " here" : ""}${this.cited.has(clip.index) ? " cited" : ""}`,
-        role: "button", tabindex: clip.index === this.stop ? "0" : "-1", "data-clip": clip.index,
+        role: "button", tabindex: clip.index === stop ? "0" : "-1", "data-clip": clip.index,
         "aria-label": `${span(clip)}: ${clip.text}`,
         "aria-pressed": String(clip.index === this.here),
       });
