@@ -110,7 +110,6 @@ def test_watch_ask_and_jump(site, browser):
     assert browser.faults == []
 
 
-@pytest.mark.xfail(reason="the Tab key does not reach the timeline in every run", strict=False)
 def test_by_keyboard_and_by_ear(site, browser):
     browser.open(site.address)
     browser.wait(ALL_HERE)
