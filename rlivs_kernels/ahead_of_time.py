@@ -92,13 +92,15 @@ def column_sum_calls(dtype: torch.dtype, head_dim: int) -> Iterator[tuple[str, C
     one = torch.zeros(1, dtype=torch.int32)
     plain: dict = {"key_start": None, "row_mask": None, "softcap": None, "sliding_window": None}
     full = {"key_start": one, "row_mask": torch.ones(1, 64, dtype=torch.bool), "softcap": 50.0, "sliding_window": 99}
-    cases = [("plain", 4, plain, "mean", False), ("full", 1, full, "mean", False)]
-    if dtype != torch.float32:
-        cases += [("few rows", 1, plain, "mean", False)]
+    cases = [("plain", 4, plain, "mean", False)]
+    # bfloat16 compiles to what float16 does but for one instruction: all flags at the head sizes that matter most.
+    if head_dim in (64, 128) or dtype != torch.bfloat16:
+        cases += [("full", 1, full, "mean", False)]
     if head_dim in (64, 128) and dtype != torch.float32:
-        cases += [("per head", 4, plain, "mean", True), ("max", 4, plain, "max", False)]
+        cases += [("few rows", 4, plain, "mean", False), ("per head", 4, plain, "mean", True)]
+        cases += [("max", 4, plain, "max", False)]
         cases += [("padded", 4, {**plain, "key_start": one, "row_mask": full["row_mask"]}, "mean", False)]
-    if head_dim == 256:
+    if head_dim == 256 and dtype == torch.float16:
         cases += [("full per head max", 4, full, "max", True)]
     for label, layers, options, reduction, per_head in cases:
         yield (
@@ -251,11 +253,13 @@ def _output(command: list[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def compile_all(wanted: Sequence[Variant], processes: int = 2) -> list[KernelResources]:
+def compile_all(wanted: Sequence[Variant], processes: int = 2) -> Iterator[KernelResources]:
+    """In order, each as soon as it is there."""
     if processes == 1:
-        return [compile_variant(v) for v in wanted]
+        yield from map(compile_variant, wanted)
+        return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(compile_variant, wanted))
+        yield from pool.map(compile_variant, wanted)
 
 
 def cuda_rows() -> list[KernelResources]:
@@ -290,14 +294,14 @@ def problems(rows: Sequence[KernelResources]) -> list[str]:
     return found
 
 
-def table(rows: Sequence[KernelResources]) -> str:
-    lines = [f"{'kernel':<64} {'arch':>5} {'regs':>5} {'shared':>7} {'spills':>6} {'threads':>7} {'occup.':>6}  matrix"]
-    lines += [
-        f"{r.name:<64} sm_{r.arch} {r.registers:>5} {r.shared_bytes:>7} {r.spill_bytes:>6} {r.threads:>7} "
-        f"{r.occupancy:>6.0%}  {r.matrix_instruction}"
-        for r in rows
-    ]
-    return "\n".join(lines)
+HEADER = f"{'kernel':<64} {'arch':>5} {'regs':>5} {'shared':>7} {'spills':>6} {'threads':>7} {'occup.':>6}  matrix"
+
+
+def line(row: KernelResources) -> str:
+    return (
+        f"{row.name:<64} sm_{row.arch} {row.registers:>5} {row.shared_bytes:>7} {row.spill_bytes:>6} {row.threads:>7} "
+        f"{row.occupancy:>6.0%}  {row.matrix_instruction}"
+    )
 
 
 def main() -> int:
@@ -316,8 +320,11 @@ def main() -> int:
     wanted = variants(
         options.arch, [getattr(torch, name) for name in options.dtype], options.head_dim, options.operation
     )
-    rows = compile_all(wanted, options.processes) + cuda_rows()
-    print(table(rows))
+    rows = []
+    print(HEADER)
+    for row in itertools.chain(compile_all(wanted, options.processes), cuda_rows()):
+        rows.append(row)
+        print(line(row), flush=True)
     if options.json:
         options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))
     wrong = problems(rows)

@@ -113,9 +113,16 @@ def _compiled_flex() -> Callable:
     return torch.compile(flex_attention, dynamic=False)
 
 
+def _less_lse(lse: Tensor) -> Callable:
+    def score(score: Any, b: Any, h: Any, column: Any, row: Any) -> Any:
+        return score - lse[b, h, row]
+
+    return score
+
+
 def two_call_flex(case: Case, data: Inputs) -> Call:
     """flex_attention for lse, then with keys as rows: its logsumexp of (logit - lse) is the log of a column's sum."""
-    from torch.nn.attention.flex_attention import create_block_mask
+    from torch.nn.attention.flex_attention import AuxRequest, create_block_mask
 
     first_row = case.keys - case.rows
 
@@ -123,20 +130,16 @@ def two_call_flex(case: Case, data: Inputs) -> Call:
         return column <= row + first_row
 
     block_mask = create_block_mask(causal, None, None, case.rows, case.keys, device=data.query_start.device)
-    flex = _compiled_flex()
+    flex = partial(_compiled_flex(), return_aux=AuxRequest(lse=True))
     column = slice(case.column_start, case.column_start + case.columns)
 
     def call() -> Tensor:
         means = []
         for query, key in zip(data.queries, data.keys, strict=True):
-            _, lse = flex(query, key, key, block_mask=block_mask, enable_gqa=True, return_lse=True)
-
-            def less_lse(score: Any, b: Any, h: Any, column: Any, row: Any, lse: Tensor = lse) -> Any:
-                return score - lse[b, h, row]
-
+            _, rows = flex(query, key, key, block_mask=block_mask, enable_gqa=True)
             columns = key[:, :, column].repeat_interleave(case.group_size, dim=1)
-            _, logs = flex(columns, query, query, score_mod=less_lse, return_lse=True)
-            means.append(logs.exp().mean(1) / case.rows)
+            _, sums = flex(columns, query, query, score_mod=_less_lse(rows.lse))
+            means.append(sums.lse.exp().mean(1) / case.rows)
         return torch.stack(means).mean(0)
 
     return call

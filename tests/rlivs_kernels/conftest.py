@@ -1,18 +1,14 @@
-"""Targets of the kernel tests, Triton's interpreter where there is no GPU, and poisoned memory."""
-
-import os
+"""Targets of the kernel tests, and poisoned memory."""
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    # Before anything imports the kernels: Triton reads it when a kernel is defined.
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_configure(config):
     # The interpreter computes in numpy, which warns of infinities that the kernels mean.
     config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning:triton.runtime.interpreter")
+    # Where the benchmark's peers are checked on a CPU.
+    config.addinivalue_line("filterwarnings", "ignore:flex_attention called without torch.compile:UserWarning")
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.kernels import run, shapes  # noqa: E402
+from benchmarks.kernels import column_sum_providers, decode_providers, run, shapes  # noqa: E402
+from benchmarks.kernels.checks import Checker  # noqa: E402
 from benchmarks.kernels.floors import PEAKS, work  # noqa: E402
 from benchmarks.kernels.timing import quantiles  # noqa: E402
 
@@ -67,3 +69,37 @@ def test_a_wrong_kernel_is_refused(monkeypatch, tmp_path, capsys):
     assert "refused: ours (torch): its error is 1.0e-03" in capsys.readouterr().out
     with (tmp_path / "out.csv").open() as file:
         assert "ours (torch)" not in {row["provider"] for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        "eager softmax",
+        "grid a query head (as FlagAttention)",
+        "expanded copies (as keys_values)",
+        "two-call flex_attention",
+    ],
+)
+def test_peers_compute_the_same(monkeypatch, provider):
+    """What is timed beside our kernels does the same work: in the interpreter, and flex_attention uncompiled."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    case = shapes.Case("column_sums", shapes.Model("tiny", 2, 4, 2, 64, scored_layers=2), 1, 200, 16, 120, "float32")
+    monkeypatch.setattr(column_sum_providers, "_compiled_flex", lambda: flex_attention)
+    data = column_sum_providers.inputs(case, device)
+    call = {
+        "eager softmax": partial(column_sum_providers.eager_softmax, case, data),
+        "grid a query head (as FlagAttention)": partial(column_sum_providers.per_head_grid, case, data, False),
+        "expanded copies (as keys_values)": partial(column_sum_providers.per_head_grid, case, data, True),
+        "two-call flex_attention": partial(column_sum_providers.two_call_flex, case, data),
+    }[provider]()
+    assert Checker(case, data).error(call()) < 1e-4
+
+
+def test_steps_of_peers_compute_the_same():
+    case = shapes.Case("decode_attention", shapes.Model("tiny", 2, 4, 2, 64), 2, 100, 1, 60, "float32")
+    data = column_sum_providers.inputs(case, "cpu")
+    checker = Checker(case, data)
+    for name, build in decode_providers.providers(case, data).items():
+        assert checker.error(build()()) < 1e-5, name

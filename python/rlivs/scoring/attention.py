@@ -100,6 +100,8 @@ class _OriginalView:
         self.config = config
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Copying looks for these before there is a module to ask.
+            raise AttributeError(name)
         return getattr(self._module, name)
 
 

@@ -45,8 +45,8 @@ COLUMN_TILES = {
     (False, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
     (False, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=4),
 }
-# Row masks, softcaps and windows take registers that the wide tiles do not have.
-MASKED_COLUMN_TILES = {
+# Row masks, softcaps, windows and maxima take registers that the wide tiles do not have.
+NARROW_COLUMN_TILES = {
     **COLUMN_TILES,
     (True, 2, 64): Tiles(rows=64, keys=128, warps=4, stages=3, resident=2),
     (True, 2, 128): Tiles(rows=64, keys=128, warps=4, stages=3, resident=2),
@@ -109,8 +109,8 @@ def attention_column_sums_triton(
         normalisers = normalisers.float()
         lse_scale = LOG2E
 
-    plain = row_mask is None and softcap is None and sliding_window is None
-    tiles = (COLUMN_TILES if plain else MASKED_COLUMN_TILES)[kind]
+    plain = row_mask is None and softcap is None and sliding_window is None and reduction != "max"
+    tiles = (COLUMN_TILES if plain else NARROW_COLUMN_TILES)[kind]
     packs = num_heads if per_head else num_kv_heads
     pack_size = num_heads // packs
     column_tiles = triton.cdiv(num_columns, tiles.keys)

@@ -26,6 +26,11 @@ STREAMS = ("left", "right")
 CONFIG = PipelineConfig(fps=8, frames_per_clip=2, max_caption_tokens=4, max_answer_tokens=6, memory_slots=3)
 
 
+def say(*words):
+    """In one write, so that lines of several threads stay apart."""
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
 def live(backbone, film, memory):
     service = StreamService(StreamingVideoQA(backbone, CaptionStore.open(memory), CONFIG))
 
@@ -36,7 +41,7 @@ def live(backbone, film, memory):
         while True:
             event = following.get(timeout=0.05)
             if event is not None and event.kind == "caption":
-                print("caption", stream, event.data["index"], event.data["text"].encode().hex(), flush=True)
+                say("caption", stream, event.data["index"], event.data["text"].encode().hex())
             if event is None and service.status(stream).state == "ended":
                 return
 
@@ -46,7 +51,7 @@ def live(backbone, film, memory):
                 service.ask(stream, "What is red?", answer_from="auto")
             except Exception:
                 continue  # nothing has come yet
-            print("answer", flush=True)
+            say("answer")
 
     known = {info.stream for info in service._engine.store.streams()}
     for stream in STREAMS:
@@ -61,18 +66,18 @@ def live(backbone, film, memory):
 
 def main(checkpoint, film, memory):
     backbone = load_backbone(checkpoint, device="cpu")
-    print("loaded", flush=True)
+    say("loaded")
     for order in sys.stdin:
         child = os.fork()
         if child == 0:
             live(backbone, film, memory)
-            print("through", flush=True)
+            say("through")
             os._exit(0)
-        print("begun", flush=True)
+        say("begun")
         if order.strip() != "finish":
             sys.stdin.readline()
             os.kill(child, signal.SIGKILL)
-        print("ended", os.waitpid(child, 0)[1], flush=True)
+        say("ended", os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from transformers import AttentionInterface
+from transformers.masking_utils import create_causal_mask
 
 from rlivs.scoring import attention, patch
 
@@ -51,6 +52,7 @@ def test_outputs_are_the_same_to_the_bit(pair):
 
 @pytest.mark.parametrize("mode", ["deferred", "fused", "rescore"])
 def test_removal_restores_every_attribute(pair, mode):
+    generate(pair)  # transformers itself notes things on a model that runs for the first time
     before = state(pair.model)
     handle = patch(pair.model, mode=mode)
     assert state(pair.model) != before
@@ -105,12 +107,35 @@ def test_other_layers_keep_their_own_attention(pair):
         assert [layer.self_attn.config is shared for layer in layers] == [True, True, False, True]
 
 
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_mask_built_from_a_layers_configuration(twins, implementation):
+    """Without an entry of ours among the mask functions it would silently be no mask, and padding would be seen."""
+    model = twins("qwen2", implementation, num_hidden_layers=2).model
+    padding = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    options = {"inputs_embeds": torch.zeros(2, 5, 48), "attention_mask": padding, "past_key_values": None}
+    with patch(model):
+        mask = create_causal_mask(config=model.model.layers[0].self_attn.config, **options)
+    assert mask is not None
+    assert torch.equal(mask, create_causal_mask(config=model.config, **options))
+
+
+def test_a_patched_model_can_be_copied(pair):
+    with patch(pair.model) as handle:
+        copied = copy.deepcopy(pair.model)
+        assert torch.equal(
+            copied.generate(**pair.inputs, max_new_tokens=3), pair.model.generate(**pair.inputs, max_new_tokens=3)
+        )
+        assert handle.num_columns == 0
+
+
 def test_nothing_is_kept_of_a_scored_clip(pair):
     with patch(pair.model) as handle:
         with handle.clip(COLUMNS):
             out = generate(pair)
+        assert handle.num_columns == 9
         assert all(recorder.key is not None for recorder in handle._recorders)
         handle.scores(out)
+        assert handle.num_columns == 0
         assert all(recorder.key is None for recorder in handle._recorders)
 
 
