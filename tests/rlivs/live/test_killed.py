@@ -1,16 +1,15 @@
 """A service killed with SIGKILL while it captions two streams and answers: nothing announced is lost."""
 
 import random
-import sqlite3
 import subprocess
 import time
-from contextlib import closing
 
 import pytest
 from films import write_film
+from memory_rows import everything, stored_texts
 from tiny_models import save_tiny_checkpoint
 
-KILLS = 10
+KILLS = 5
 CLIPS = 48  # of 2 frames at 8 a second, in 12 s
 
 
@@ -48,19 +47,8 @@ def begin(start_process, checkpoint, film, memory):
     return lives
 
 
-def everything(memory):
-    with closing(sqlite3.connect(memory)) as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        tables = ("captions", "embeddings", "scores", "visual_slots")
-        names = dict(database.execute("SELECT id, name FROM streams"))
-        return {
-            table: sorted((names[row[0]], *row[1:]) for row in database.execute(f"SELECT * FROM {table}"))
-            for table in tables
-        }
-
-
 @pytest.mark.slow
-def test_killed_ten_times_under_load(start_process, tmp_path):
+def test_killed_five_times_under_load(start_process, tmp_path):
     """Afterwards the memory is that of a service that was never disturbed: captions, embeddings, scores, slots."""
     checkpoint = save_tiny_checkpoint(tmp_path / "model", "llava_onevision")
     film = write_film(tmp_path / "film.mp4", seconds=12, fps=8, side=32)
@@ -80,7 +68,7 @@ def test_killed_ten_times_under_load(start_process, tmp_path):
         lives.order("kill")
         lives.read_until("ended")
         if parts.exists() and parts.stat().st_size:
-            stored = {(stream, clip): text for stream, clip, _, _, text, *_ in everything(parts)["captions"]}
+            stored = stored_texts(parts)
             for stream, index, text in lives.announced:
                 assert stored[stream, index] == text.decode()
     lives.order("finish")
