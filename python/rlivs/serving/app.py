@@ -21,7 +21,7 @@ from rlivs.serving.films import Films
 from rlivs.serving.guard import Guard
 from rlivs.serving.measured import Measured
 from rlivs.serving.metrics import Metrics
-from rlivs.serving.picture_book import PictureBook
+from rlivs.serving.picture_book import Past, PictureBook
 from rlivs.serving.refusals import Refusal, error_body
 from rlivs.serving.schemas import Health
 from rlivs.serving.served import Served
@@ -39,15 +39,16 @@ def create_app(
     model: str = "rlivs",
     count_tokens: Callable[[str], int] | None = None,
     door: SourceDoor | None = None,
+    past: Past | None = None,
 ) -> FastAPI:
     """The server of `service` as an ASGI application; the service stays its maker's to close.
 
     model: its name in `/v1/models`; count_tokens: of a text by the model's tokenizer, for `usage`; door: opens the
-    sources that clients name (default: within `settings`).
+    sources that clients name (default: within `settings`); past: pictures of clips that are not kept.
     """
     settings = settings or ServeSettings()
     metrics = Metrics(service)
-    pictures = PictureBook(service)
+    pictures = PictureBook(service, past)
     door = door or SourceDoor(settings)
     films = Films(service, settings, door)
     shared = Served(

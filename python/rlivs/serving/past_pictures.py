@@ -1,51 +1,42 @@
-"""Pictures of clips from before: decoded again from the stream's video file, marked from the caption memory."""
+"""Pictures of clips that are no longer kept: decoded again from the stream's video file, with what memory knows."""
 
 from __future__ import annotations
 
-import os
-from contextlib import closing
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from threading import Lock
 
 import numpy as np
 
 from rlivs.errors import InputError
-from rlivs.serving.picture_book import SHOWN_SIDE, overlaid_picture
+from rlivs.memory.store import CaptionStore
+from rlivs.reports import ReportClip
+from rlivs.serving.picture_book import KEPT_SIDE, overlaid_picture
 from rlivs.serving.schemas import PictureOut
-from rlivs.video import open_video
+from rlivs.streaming.retelling import tell_clips
+from rlivs.streaming.service_stream import Overlay
 
-if TYPE_CHECKING:
-    from rlivs.memory.store import CaptionStore
+# One film is decoded at a time: a page that is scrolled asks for many pictures.
+_turn = Lock()
 
 
 def past_picture(store: CaptionStore, stream: str, clip: int) -> PictureOut | None:
-    """The last frame of a captioned clip with its scores and kept tokens.
-
-    None where the stream's source is no file that is still there, or the clip's scores are not in the memory.
-    """
+    """The last frame of a clip with its scores and the tokens kept of it; None where no video file has it."""
     try:
-        info = store.stream(stream)
-        caption = next((each for each in store.captions(stream) if each.index == clip), None)
-        scores = store.scores(stream, clip)
-        if caption is None or scores is None or not os.path.isfile(info.source):
-            return None
-        rows, cols = info.settings["grid"]
-        size = rows * cols
-        frames = len(scores) // size
-        moment = caption.start + (frames - 1) / info.settings["fps"]
-        with closing(open_video(info.source).decode(moment)) as pictures:
-            shown = next(pictures, None)
-    except (InputError, KeyError):  # pruned meanwhile, a file that changed, settings of another version
-        return None
-    if shown is None or frames < 1:
-        return None
-    selected = np.zeros(len(scores), bool)
-    selected[list(caption.selected)] = True
-    seen = SimpleNamespace(
-        clip=clip,
-        image=shown.image,
-        time=moment,
-        scores=scores[-size:].reshape(rows, cols),
-        selected=selected[-size:].reshape(rows, cols),
+        with _turn:
+            told = next(tell_clips(store, stream, first=clip), None)
+    except InputError:
+        return None  # a camera, or a film that has gone
+    return None if told is None or told.scores is None else overlaid_picture(_overlay(told, told.scores), KEPT_SIDE)
+
+
+def _overlay(told: ReportClip, scores: np.ndarray) -> Overlay:
+    rows, columns = told.grid
+    size = rows * columns
+    chosen = np.zeros(len(scores), bool)
+    chosen[list(told.selected)] = True
+    return Overlay(
+        clip=told.index,
+        image=told.frames[-1],
+        time=told.times[-1],
+        scores=scores[-size:].reshape(rows, columns),
+        selected=chosen[-size:].reshape(rows, columns),
     )
-    return overlaid_picture(seen, SHOWN_SIDE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock, Thread
 from typing import Any
 
@@ -21,15 +22,19 @@ KEPT = 500
 SHOWN_SIDE, KEPT_SIDE = 640, 480
 _LOOK = 1.0
 
+Past = Callable[[str, int], PictureOut | None]  # (stream, clip) -> its picture
+
 
 class PictureBook:
     """Keeps the picture of each clip captioned since the server started; in memory, the oldest go first.
 
-    A thread a stream follows its captions, from the first time the stream is seen until it is deleted.
+    A thread a stream follows its captions, from the first time the stream is seen until it is deleted. It leaves out
+    clips that come faster than it can draw them; `past` may know their pictures, and those of earlier clips.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, past: Past | None = None) -> None:
         self._service = service
+        self._past = past
         self._lock = Lock()
         self._kept: dict[str, OrderedDict[int, PictureOut]] = {}
         self._closed = False
@@ -45,10 +50,11 @@ class PictureBook:
         return overlaid_picture(found.overlay, SHOWN_SIDE)
 
     def of_clip(self, stream: str, clip: int) -> PictureOut | None:
-        """The picture of a clip, if it is kept."""
+        """The picture of a clip, if it is kept or can be made again."""
         with self._lock:
             kept = self._kept.get(stream)
-            return None if kept is None else kept.get(clip)
+            found = None if kept is None else kept.get(clip)
+        return self._past(stream, clip) if found is None and self._past is not None else found
 
     def watch(self, stream: str) -> None:
         """Keep the pictures of this stream's clips from now on."""

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import uvicorn
 
 from rlivs.errors import InputError
 from rlivs.serving.app import create_app
+from rlivs.serving.past_pictures import past_picture
 from rlivs.serving.settings import ServeSettings
 from rlivs.serving.sources import SourceDoor
 from rlivs.streaming.service import StreamService
@@ -40,7 +42,14 @@ def run_server(
     trusted = frozenset(host for _, spec in sources if (host := urlsplit(spec).hostname) is not None)
     door = SourceDoor(settings, trusted)
     with listening, StreamService(engine) as service:
-        app = create_app(service, settings, model=engine.backbone.name, count_tokens=_counter(engine), door=door)
+        app = create_app(
+            service,
+            settings,
+            model=engine.backbone.name,
+            count_tokens=_counter(engine),
+            door=door,
+            past=partial(past_picture, engine.store),
+        )
         for name, spec in sources:
             _watch(service, door, name, spec)
         app.state.served.pictures.watch_all()
