@@ -10,6 +10,10 @@ import av
 import numpy as np
 
 SIDE = 64
+OPTIONS = {
+    "rtsp": {"rtsp_transport": "tcp"},
+    "hls": {"hls_time": "0.5", "hls_list_size": "20", "hls_flags": "delete_segments"},
+}
 
 
 def picture(number):
@@ -21,7 +25,7 @@ def picture(number):
 
 
 def publish(address, form, rate):
-    options = {"rtsp_transport": "tcp"} if form == "rtsp" else {}
+    options = OPTIONS.get(form, {})
     with av.open(address, "w", format=form, options=options) as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width = stream.height = SIDE
