@@ -1,16 +1,13 @@
 """Every command and every block of code in the README does what it says."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+import httpx
+from documents import run
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DEMO = ROOT / "python" / "rlivs" / "assets" / "demo" / "demo.mp4"
 
 
 def blocks(language):
@@ -22,26 +19,9 @@ def python_block(marker):
     return block
 
 
-@pytest.fixture
-def beside_a_video(tmp_path, monkeypatch):
-    """A working folder with the `video.mp4` the README speaks of: the first seconds of the demo's film."""
-    import av
-
-    with av.open(str(DEMO)) as source, av.open(str(tmp_path / "video.mp4"), "w") as target:
-        picture = source.streams.video[0]
-        stream = target.add_stream_from_template(picture)
-        for packet in source.demux(picture):
-            if packet.dts is None or packet.pts * packet.time_base >= 17:
-                break
-            packet.stream = stream
-            target.mux(packet)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_every_block_is_run_here():
     """A new block in the README needs a test in this file."""
-    assert len(blocks("bash")) == 2
+    assert len(blocks("bash")) == 3
     assert len(blocks("python")) == 4
     assert re.findall(r"```(\w*)\n", README).count("") == len(blocks("bash")) + len(blocks("python"))
 
@@ -54,12 +34,22 @@ def test_make_has_the_two_commands():
 
 
 def test_commands(beside_a_video):
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     for line in blocks("bash")[1].splitlines():
-        command = line.replace("rlivs ", f"{sys.executable} -m rlivs.cli ", 1)
-        done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment)
+        done = run(line)
         assert done.returncode == 0, (line, done.stderr)
     assert (beside_a_video / "heat.png").stat().st_size > 1000
+
+
+def test_live(beside_a_video, serving):
+    """The lines about a camera, which is a film here; the server is asked what its page would ask."""
+    watch, serve = (line.replace("rtsp://camera/door", "video.mp4") for line in blocks("bash")[2].splitlines())
+    done = run(watch, input="What happened?\n")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^0:00-0:\d\d  \w", done.stdout, flags=re.MULTILINE), done.stdout
+    address = serving(serve.removeprefix("rlivs serve ").replace("captions.db", "other.db"))
+    assert "<title>" in httpx.get(address, trust_env=False).text
+    streams = httpx.get(f"{address}/api/streams", trust_env=False).json()["streams"]
+    assert [stream["stream"] for stream in streams] == ["door"]
 
 
 def test_library_use(beside_a_video, capsys):

@@ -1,0 +1,102 @@
+"""Every command and every block of code in docs/ does what it says."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from documents import cut_film, run
+from PIL import Image
+from tiny_models import load_tiny_backbone
+
+from rlivs.backbones.loading import FAMILIES
+
+ROOT = Path(__file__).resolve().parents[1]
+LIVE = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+BACKBONE = (ROOT / "docs" / "add-a-backbone.md").read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_every_block_is_run_here():
+    """A new block needs a test in this file."""
+    assert [len(blocks(LIVE, kind)) for kind in ("python", "bash")] == [2, 3]
+    assert [len(blocks(BACKBONE, kind)) for kind in ("python", "bash")] == [1, 0]
+    for text, number in ((LIVE, 5), (BACKBONE, 1)):
+        assert text.count("```") == 2 * number
+
+
+class Enough(Exception):
+    pass
+
+
+def test_watching_from_python(beside_a_video):
+    printed = []
+
+    def show(*words):
+        printed.append(words)
+        if len(words) == 1:  # the answer
+            raise Enough
+
+    block = blocks(LIVE, "python")[0].replace("rtsp://camera/door", "video.mp4")
+    with pytest.raises(Enough):
+        exec(block, {"print": show})
+    assert any(words[1] == "caption" for words in printed[:-1])
+    assert printed[-1][0]
+
+
+def test_memory_commands(beside_a_video):
+    assert run("rlivs caption video.mp4 --stream door --fps 8").returncode == 0
+    for line in blocks(LIVE, "bash")[0].splitlines():
+        done = run(line)
+        assert done.returncode == 0, (line, done.stderr)
+    assert "-->" in (beside_a_video / "door.srt").read_text()
+
+
+def test_serving(beside_a_video, serving):
+    """The server's own line, OpenAI's client, and the lines of curl."""
+    install, serve = blocks(LIVE, "bash")[1].splitlines()
+    extra = re.search(r"\[(\w+)\]", install).group(1)
+    assert re.search(rf"^{extra} = ", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    cut_film(beside_a_video / "film.mp4", 9)
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save("frame.jpg")
+    address = serving(serve.removeprefix("rlivs serve ").replace("rtsp://camera/door", "video.mp4"))
+
+    create, push, follow = (line.replace("localhost:8000", address) for line in blocks(LIVE, "bash")[2].splitlines())
+    created = subprocess.run(f"{create} -sf", shell=True, check=True, capture_output=True, text=True)
+    assert json.loads(created.stdout)["stream"] == "desk"
+    pushed = subprocess.run(f"{push} -sf", shell=True, check=True, capture_output=True, text=True)
+    assert json.loads(pushed.stdout)["width"] == 64
+    with subprocess.Popen(f"exec {follow} -sf", shell=True, stdout=subprocess.PIPE, text=True) as events:
+        assert events.stdout.readline() == "event: hello\n"
+        events.terminate()
+
+    captioned = f"{address}/api/streams/door/events"
+    with subprocess.Popen(["curl", "-sfN", captioned], stdout=subprocess.PIPE, text=True) as events:
+        next(line for line in events.stdout if line == "event: caption\n")
+        events.terminate()
+    printed = []
+    exec(blocks(LIVE, "python")[1].replace("http://127.0.0.1:8000", address), {"print": lambda *w: printed.append(w)})
+    assert printed and all(words for words in printed)
+
+
+def test_the_backbone_that_is_added(tmp_path, monkeypatch):
+    """The walk-through's class gives the prompt that the package's own gives."""
+    own = load_tiny_backbone(tmp_path / "own", "llava_next_video")
+    monkeypatch.setitem(FAMILIES, "llava_next_video", FAMILIES["llava_next_video"])
+    exec(blocks(BACKBONE, "python")[0], {})
+    added = load_tiny_backbone(tmp_path / "added", "llava_next_video")
+    assert type(added).__name__ == "NextVideo" and type(own) is not type(added)
+    frames = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
+    visual = own.encode(frames), added.encode(frames)
+    kept = visual[0].select(0, torch.arange(2))
+    first, second = (
+        each.caption_prompt(seen, [kept], "What is it?") for each, seen in zip((own, added), visual, strict=True)
+    )
+    assert torch.equal(first.inputs_embeds, second.inputs_embeds)
+    assert first.columns == second.columns
