@@ -63,6 +63,28 @@ def captions_budget(backbone: Backbone, config: PipelineConfig, question: str) -
     return min(config.context_budget, room)
 
 
+def answer_prompt(
+    backbone: Backbone,
+    embedder: Embedder,
+    config: PipelineConfig,
+    question: str,
+    captions: Sequence[Caption],
+    embeddings: np.ndarray,
+) -> tuple[Prompt, tuple[Caption, ...]]:
+    """The prompt of an answer, and the captions in it: the best by MMR over `embeddings` `[n, d]` that fit the budget,
+    in order of time."""
+    chosen = select_captions(
+        captions,
+        embeddings,
+        embedder.embed([question])[0],
+        budget_tokens=captions_budget(backbone, config, question),
+        lambda_=config.mmr_lambda,
+        cost=lambda caption: caption.num_tokens,
+    )
+    lines = "\n".join(caption_line(c.start, c.end, c.text) for c in chosen)
+    return backbone.text_prompt(config.answer_prompt.format(captions=lines, question=question)), tuple(chosen)
+
+
 def answer_steps(
     backbone: Backbone,
     embedder: Embedder,
@@ -81,18 +103,9 @@ def answer_steps(
     question = check_question(question)
     if not captions:
         raise InputError(f"nothing had been captioned by {format_time(at)}; ask about a later moment")
-    chosen = select_captions(
-        captions,
-        embeddings,
-        embedder.embed([question])[0],
-        budget_tokens=captions_budget(backbone, config, question),
-        lambda_=config.mmr_lambda,
-        cost=lambda caption: caption.num_tokens,
-    )
-    lines = "\n".join(caption_line(c.start, c.end, c.text) for c in chosen)
-    prompt = backbone.text_prompt(config.answer_prompt.format(captions=lines, question=question))
+    prompt, chosen = answer_prompt(backbone, embedder, config, question, captions, embeddings)
     text = yield from _speak(backbone, prompt, config.max_answer_tokens, on_text)
-    return Answer(question=question, text=text, at=at, citations=tuple(chosen))
+    return Answer(question=question, text=text, at=at, citations=chosen)
 
 
 def frames_answer_steps(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,12 @@ class Session:
         clips = iter_clips(
             path, fps=self.config.fps, frames_per_clip=self.config.frames_per_clip, first_clip=self.next_clip
         )
+        yield from self.caption_clips(clips, on_token=on_token)
+
+    def caption_clips(
+        self, clips: Iterable[VideoClip], *, on_token: Callable[[int], None] | None = None
+    ) -> Iterator[CaptionedClip]:
+        """`process` of one clip after another."""
         for clip in clips:
             yield self.process(clip, on_token=on_token)
 
