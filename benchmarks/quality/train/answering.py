@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -36,13 +37,14 @@ def draw(
     lines: tuple[int, int] = (1, 30),
     asked: int = 8,
     kinds: Sequence[str] = questions.KINDS,
+    world: ModuleType = questions,
 ) -> AnswerBatch:
-    """`rows` lists of about equal length, `asked` questions to each."""
+    """`rows` lists of about equal length, `asked` questions to each; `world` has the lists and the questions."""
     end = tokenizer.token_to_id("<|im_end|>")
     packed = []
     count = int(rng.integers(lines[0], lines[1] + 1))
     for _ in range(rows):
-        listed = questions.sample_lines(rng, count, scenes.sample_things)
+        listed = world.sample_lines(rng, count, scenes.sample_things)
         base = tokenizer.encode(prompts.ANSWER_HEAD, add_special_tokens=False).ids
         starts = []
         for line in listed:
@@ -53,7 +55,7 @@ def draw(
         asks = []
         for number in range(asked):
             kind = kinds[(number + int(rng.integers(len(kinds)))) % len(kinds)]
-            question = questions.sample_question(rng, listed, kind) or questions.ask_at(
+            question = world.sample_question(rng, listed, kind) or questions.ask_at(
                 listed, int(rng.integers(len(listed)))
             )
             tail = tokenizer.encode(prompts.answer_tail(question.text), add_special_tokens=False).ids
@@ -125,31 +127,34 @@ def _answer_aids(
     and a yes from the word for the colour.
     """
     thing = question.thing
-    if thing is None:
+    if thing is None and question.line >= 0:
         asked = reading.digits_of(listed[question.line].start)
         aids.asked_time[row, span] = torch.tensor(asked)
-    else:
+    elif thing is not None:
         colour = reading.IGNORED if question.kind == "colour" else COLOURS.index(thing[0])
         aids.asked_thing[row, span] = torch.tensor([colour, SHAPES.index(thing[1])])
     if question.line < 0:
         return
-    line = question.line + (question.kind == "after")
+    line = question.line + (question.kind == "after") - (question.kind == "before")
     aids.line_time[row, span] = torch.tensor(reading.digits_of(listed[line].start))
-    if thing is not None:
-        pair = [tokenizer.token_to_id(f" {word}") for word in thing]
+    told_of = thing or question.about
+    if told_of is not None:
+        pair = [tokenizer.token_to_id(f" {word}") for word in told_of]
         start = starts[question.line]
         colour_at = next(i for i in range(start, len(base)) if base[i : i + 2] == pair)
         aids.match[row, span] = colour_at + 1
     length = span.stop - span.start
-    if question.kind in ("at", "after"):
+    if question.kind in ("at", "after", "before"):
         told = base.index(tokenizer.token_to_id("]"), starts[line]) + 1
         aids.source[row, span] = torch.arange(told, told + length)
     elif question.kind == "when":
         digits = length - 4  # beside them: at, space, full stop, end
         first = span.start + 2
         aids.source[row, first : first + digits] = torch.arange(digits) + starts[line] + 1
-    else:
-        aids.source[row, span.start] = colour_at
+    elif question.kind == "motion":  # moved, then the word behind the line's `moves`
+        aids.source[row, span.start + 1] = colour_at + 3
+    elif told_of is not None:
+        aids.source[row, span.start] = colour_at + (question.kind == "shape")
 
 
 def loss(

@@ -36,6 +36,7 @@ class Question:
     answer: str
     line: int
     thing: tuple[str, str] | None = None  # colour and shape of the thing that the question is about
+    about: tuple[str, str] | None = None  # of the thing that the answer is about, where the question gives a time
 
 
 def _article(name: str) -> str:

@@ -1,0 +1,85 @@
+"""The second world's clips as visual tokens, in the order of their streams, with what each clip should tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.quality.world import grammar
+from benchmarks.quality.world.script import Stream
+from benchmarks.quality.world.streams import sample_stream
+from benchmarks.quality.world.truth import ClipTruth, stream_truths
+
+from .model import FRAMES_PER_CLIP, KEPT_TOKENS, TOKENS_PER_FRAME, visual_tokens
+from .stream_frames import STREAM_CLIPS, Rendered
+
+NEWEST_FIRST = (1, 1, 2, 3, 4, 8, 12, 16, 16)  # memory lengths to train with
+
+
+@dataclass
+class StreamPool:
+    """`tokens` `[streams, 24, 16, 16, hidden]` bfloat16, `thing` `[streams, 24, 256]` bool: a thing is in the cell."""
+
+    tokens: Tensor
+    thing: np.ndarray
+    streams: list[Stream]
+    truths: list[list[ClipTruth]]
+
+    def __post_init__(self) -> None:
+        flat = [(s, c) for s, truths in enumerate(self.truths) for c in range(len(truths))]
+        self.clips = np.array(flat)
+        self.past = np.array([(s, c) for s, c in flat if self.truths[s][c].needs_past])
+
+    def target(self, stream: int, clip: int, memory: int) -> str:
+        """The caption that the clip and the `memory` clips before it can tell: hidden things only if seen in these."""
+        truth = self.truths[stream][clip]
+        earlier = self.truths[stream][max(0, clip - memory) : clip]
+        known = {t.name for other in earlier if other.shot == truth.shot for t in other.seen_things}
+        told = [t for t in truth.things if t.name not in truth.hidden or t.name in known]
+        return grammar.caption(tuple(told))
+
+    def memory(self, rng: np.random.Generator, stream: int, clip: int, slots: int) -> Tensor:
+        """Tokens `[slots * 16, hidden]` that the clips before may have left: mostly those of things."""
+        parts = []
+        for earlier in range(clip - slots, clip):
+            weight = rng.random(self.thing.shape[-1])
+            if rng.random() < 0.8:
+                weight += self.thing[stream, earlier]
+            if rng.random() < 0.3:
+                weight += np.linspace(0, 0.5, len(weight))
+            kept = np.sort(np.argpartition(-weight, KEPT_TOKENS)[:KEPT_TOKENS])
+            parts.append(self.tokens[stream, earlier].flatten(0, 1)[torch.from_numpy(kept)])
+        return torch.cat(parts)
+
+
+@torch.no_grad()
+def encode(model: nn.Module, rendered: Rendered) -> tuple[Tensor, Tensor]:
+    """Visual tokens `[n, 16, 16, hidden]` bfloat16 of rendered clips, and which cells have a thing."""
+    parts = []
+    for clip in rendered.frames:
+        with torch.autocast("cpu", torch.bfloat16):
+            parts.append(visual_tokens(model, clip).to(torch.bfloat16))
+    return torch.stack(parts), rendered.colour >= 0
+
+
+def load(paths: list[Path], seed: int, indices: list[int]) -> StreamPool:
+    """The encoded streams in `paths`, which are streams `(seed, i)` for `indices` in this order."""
+    parts = [torch.load(path) for path in paths]
+    tokens = torch.cat([part["tokens"] for part in parts])
+    thing = torch.cat([part["thing"] for part in parts])
+    streams = [sample_stream((seed, index), STREAM_CLIPS) for index in indices]
+    shape = (len(streams), STREAM_CLIPS)
+    return StreamPool(
+        tokens.view(*shape, FRAMES_PER_CLIP, TOKENS_PER_FRAME, -1),
+        thing.view(*shape, -1).numpy(),
+        streams,
+        [stream_truths(stream) for stream in streams],
+    )
+
+
+def draw_memory_length(rng: np.random.Generator) -> int:
+    return int(rng.choice(NEWEST_FIRST)) if rng.random() < 0.6 else 0
