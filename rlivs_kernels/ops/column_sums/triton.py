@@ -1,7 +1,8 @@
 """Attention column sums in Triton: block sizes for each chip, splits for each shape, four launches a call.
 
-Launches: row normalisers (pass A, absent when the caller gives lse), their merge where pass A is split over keys,
-column sums (pass B) and a reduction of its parts. Up to four layers share a launch: one costs the host about 9 us.
+Launches: row normalisers (pass A) and their merge where pass A is split over keys, or the packing of an lse that the
+caller gives; column sums (pass B) and a reduction of its parts. Up to four layers share a launch: one costs the host
+about 9 us.
 """
 
 import torch
@@ -103,11 +104,8 @@ def attention_column_sums_triton(
 
     if lse is None:
         normalisers = _normalisers(chunks, query_start, key_start, ranges, NORMALISER_TILES[kind], common)
-        lse_scale = 1.0
     else:
-        normalisers = lse[0].unsqueeze(0) if len(lse) == 1 else torch.stack(lse)
-        normalisers = normalisers.float()
-        lse_scale = LOG2E
+        normalisers = _packed(lse, num_kv_heads)
 
     plain = row_mask is None and softcap is None and sliding_window is None and reduction != "max"
     tiles = (COLUMN_TILES if plain else NARROW_COLUMN_TILES)[kind]
@@ -135,8 +133,6 @@ def attention_column_sums_triton(
                 mask,
                 *_strides(chunk_queries[0]),
                 *_strides(chunk_keys[0]),
-                *normalisers.stride(),
-                lse_scale,
                 num_rows,
                 num_keys,
                 num_columns,
@@ -197,7 +193,7 @@ def _normalisers(
     tiles: Tiles,
     common: dict,
 ) -> Tensor:
-    """Log2 normalisers [L, B, Hq, T] of all rows: pass A."""
+    """Log2 normalisers [L, B, Hkv, T, G] of all rows: pass A."""
     query, key = chunks[0][0][0], chunks[0][1][0]
     num_layers = sum(len(chunk) for chunk, _ in chunks)
     batch, num_heads, num_rows, _ = query.shape
@@ -209,7 +205,7 @@ def _normalisers(
     programs = row_tiles * num_kv_heads * batch * min(num_layers, LAYERS_A_LAUNCH)
     key_steps = triton.cdiv(num_keys, tiles.keys)
     splits = splits_for(programs, key_steps, chip.multiprocessors * tiles.resident, 4 * MAX_SPLITS)
-    normalisers = query.new_empty((num_layers, splits, batch, num_heads, num_rows), dtype=torch.float32)
+    normalisers = query.new_empty((num_layers, splits, batch, num_kv_heads, num_rows, group_size), dtype=torch.float32)
     layer = 0
     for queries, keys in chunks:
         launch(
@@ -243,7 +239,7 @@ def _normalisers(
         layer += len(queries)
     if splits == 1:
         return normalisers[:, 0]
-    merged = normalisers.new_empty((num_layers, batch, num_heads, num_rows))
+    merged = normalisers.new_empty((num_layers, *normalisers.shape[2:]))
     count = batch * num_heads * num_rows
     launch(
         triton_kernels.merge_normalisers,
@@ -267,6 +263,23 @@ def _chunks(queries: list[Tensor], keys: list[Tensor]) -> list[tuple[list[Tensor
                 continue
         chunks.append(([query], [key]))
     return chunks
+
+
+def _packed(lse: list[Tensor], num_kv_heads: int) -> Tensor:
+    """Log2 normalisers [L, B, Hkv, T, G] of a natural lse [B, Hq, T] a layer."""
+    given = [each.float().contiguous() for each in lse]
+    batch, num_heads, num_rows = given[0].shape
+    group_size = num_heads // num_kv_heads
+    packed = given[0].new_empty((len(given), batch, num_kv_heads, num_rows, group_size))
+    for layer in range(0, len(given), LAYERS_A_LAUNCH):
+        chunk = given[layer : layer + LAYERS_A_LAUNCH]
+        launch(
+            triton_kernels.pack_normalisers,
+            (triton.cdiv(num_rows * group_size, 256), batch * num_kv_heads, len(chunk)),
+            [*_padded(chunk), packed[layer : layer + len(chunk)], num_rows],
+            {"GROUP": group_size, "BLOCK": 256},
+        )
+    return packed
 
 
 def _padded(layers: list[Tensor]) -> list[Tensor]:

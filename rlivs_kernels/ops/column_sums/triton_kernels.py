@@ -143,7 +143,8 @@ def row_normalisers(
 ):
     """Pass A: log2 of the sum of exp2(logits) of a tile of packed rows over one split of their keys.
 
-    lse [LAYERS, splits, B, Hq, T]; -inf where a row sees no key of the split.
+    lse [LAYERS, splits, B, Hkv, T * GROUP], in the order of the packed rows. A row that sees no key of its split gives
+    -inf, or, where there is but one split, the +inf by which pass B knows that it counts for nothing.
     Grid (row tiles x splits, Hkv, B x LAYERS).
     """
     tile = tl.program_id(0) % row_tiles
@@ -242,13 +243,18 @@ def row_normalisers(
         FLOAT32,
     )
     highest = tl.where(highest == float("-inf"), 0.0, highest)
-    place = ((layer * splits + split) * batches + batch).to(tl.int64) * tl.num_programs(1) * GROUP + head
-    tl.store(lse + place * num_rows + row, highest + tl.log2(total), mask=valid)
+    place = ((layer * splits + split) * batches + batch).to(tl.int64) * tl.num_programs(1) + kv_head
+    nothing = tl.where(splits == 1, float("inf"), float("-inf"))
+    normaliser = tl.where(total == 0.0, nothing, highest + tl.log2(total))
+    tl.store(lse + place * num_rows * GROUP + packed, normaliser, mask=valid)
 
 
 @triton.jit(do_not_specialize=["count", "splits"])
 def merge_normalisers(parts, lse, count, splits, BLOCK: tl.constexpr, BLOCK_SPLITS: tl.constexpr):
-    """lse [LAYERS, count] of parts [LAYERS, splits, count], all log2. Grid (count / BLOCK, LAYERS)."""
+    """lse [LAYERS, count] of parts [LAYERS, splits, count], all log2; +inf where all are -inf.
+
+    Grid (count / BLOCK, LAYERS).
+    """
     item = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     split = tl.arange(0, BLOCK_SPLITS)
     layer = tl.program_id(1).to(tl.int64)
@@ -260,7 +266,25 @@ def merge_normalisers(parts, lse, count, splits, BLOCK: tl.constexpr, BLOCK_SPLI
     highest = tl.max(part, 0)
     highest = tl.where(highest == float("-inf"), 0.0, highest)
     total = tl.sum(tl.exp2(part - highest[None, :]), 0)
-    tl.store(lse + layer * count + item, highest + tl.log2(total), mask=item < count)
+    normaliser = tl.where(total == 0.0, float("inf"), highest + tl.log2(total))
+    tl.store(lse + layer * count + item, normaliser, mask=item < count)
+
+
+@triton.jit(do_not_specialize=["num_rows"])
+def pack_normalisers(given0, given1, given2, given3, lse, num_rows, GROUP: tl.constexpr, BLOCK: tl.constexpr):
+    """lse [LAYERS, B, Hkv, T, GROUP] in log2 units of a natural one [B, Hkv, GROUP, T] a layer; +inf in place of -inf.
+
+    Grid (T x GROUP / BLOCK, B x Hkv, LAYERS).
+    """
+    packed = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    layer = tl.program_id(2)
+    inside = packed < num_rows * GROUP
+    given = _layer_pointer(given0, given1, given2, given3, layer)
+    given += tl.program_id(1).to(tl.int64) * num_rows * GROUP
+    natural = tl.load(given + packed % GROUP * num_rows + packed // GROUP, mask=inside, other=0.0)
+    normaliser = tl.where(natural == float("-inf"), float("inf"), natural * 1.4426950408889634)
+    place = (layer * tl.num_programs(1) + tl.program_id(1)).to(tl.int64) * num_rows * GROUP
+    tl.store(lse + place + packed, normaliser, mask=inside)
 
 
 @triton.jit
@@ -280,14 +304,12 @@ def _sum_rows(
     query_row,
     query_head,
     query_dim,
-    lse_row,
-    lse_head,
-    lse_scale,
     scale,
     cap_inner,
     cap_outer,
     sliding_window,
     GROUP: tl.constexpr,
+    REPEAT: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
@@ -309,8 +331,7 @@ def _sum_rows(
             # Rows that do not count are not even read: they may hold anything.
             valid = valid & (tl.load(row_mask + row, mask=valid, other=0) != 0)
         # +inf stands for a row that counts for nothing: exp2(logit - inf) = 0.
-        normaliser = tl.load(lse + row * lse_row + head * lse_head, mask=valid, other=float("inf")) * lse_scale
-        normaliser = tl.where(normaliser == float("-inf"), float("inf"), normaliser)
+        normaliser = tl.load(lse + packed * REPEAT, mask=valid, other=float("inf"))
         query_rows = queries + row * query_row + head * query_head
         if FLOAT32:
             logits = float32_product(key_rows, key_valid, key_dim, query_rows, valid, query_dim, HEAD_DIM, BLOCK_D)
@@ -341,9 +362,6 @@ def _sum_rows(
 
 @triton.jit(
     do_not_specialize=[
-        "lse_layer",
-        "lse_batch",
-        "lse_head",
         "num_rows",
         "num_keys",
         "num_columns",
@@ -375,11 +393,6 @@ def column_sums(
     key_head,
     key_row,
     key_dim,
-    lse_layer,
-    lse_batch,
-    lse_head,
-    lse_row,
-    lse_scale,
     num_rows,
     num_keys,
     num_columns,
@@ -406,6 +419,7 @@ def column_sums(
     """Pass B: a key tile stays resident, the packed rows stream by, exp2(logit - lse) is summed (or maximised).
 
     GROUP query heads are packed and REPEAT packs share a KV head: (G, 1) sums heads, (1, G) keeps them apart.
+    lse [LAYERS, B, Hkv, T, G], in log2 units.
     parts [LAYERS, splits, B, packs, num_columns]. Grid (column tiles x splits, packs, B x LAYERS).
     """
     tile = tl.program_id(0) % column_tiles
@@ -452,8 +466,8 @@ def column_sums(
 
     queries = _layer_pointer(query0, query1, query2, query3, layer) + batch.to(tl.int64) * query_batch
     queries += (pack * GROUP).to(tl.int64) * query_head
-    normalisers = lse + layer.to(tl.int64) * lse_layer + batch.to(tl.int64) * lse_batch
-    normalisers += (pack * GROUP).to(tl.int64) * lse_head
+    group = (layer * batches + batch) * (tl.num_programs(1) // REPEAT) + pack // REPEAT
+    normalisers = lse + group.to(tl.int64) * num_rows * (GROUP * REPEAT) + pack % REPEAT
     counted = row_mask + batch.to(tl.int64) * num_rows
     sums = tl.zeros([BLOCK_KEYS], tl.float32)
     sums = _sum_rows(
@@ -472,14 +486,12 @@ def column_sums(
         query_row,
         query_head,
         query_dim,
-        lse_row,
-        lse_head,
-        lse_scale,
         scale,
         cap_inner,
         cap_outer,
         sliding_window,
         GROUP,
+        REPEAT,
         HEAD_DIM,
         BLOCK_D,
         BLOCK_ROWS,
@@ -506,14 +518,12 @@ def column_sums(
         query_row,
         query_head,
         query_dim,
-        lse_row,
-        lse_head,
-        lse_scale,
         scale,
         cap_inner,
         cap_outer,
         sliding_window,
         GROUP,
+        REPEAT,
         HEAD_DIM,
         BLOCK_D,
         BLOCK_ROWS,
