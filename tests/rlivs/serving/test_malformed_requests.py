@@ -6,22 +6,37 @@ import hypothesis
 import pytest
 import requests
 import schemathesis
-from fake_service import FakeService, picture
+from fake_service import picture
 from hypothesis import HealthCheck, Phase
 from schemathesis import GenerationMode
+from tiny_models import load_tiny_backbone
 
+from rlivs.config import PipelineConfig
+from rlivs.memory.store import CaptionStore
 from rlivs.serving.app import create_app
 from rlivs.serving.settings import make_settings
+from rlivs.streaming import StreamingVideoQA
+from rlivs.streaming.service import StreamService
 
 REQUESTS = 1000
 # Following a stream has no end of its own: a request for the events of one that exists is answered until it is deleted.
 EVENTS = "/api/streams/{name}/events"
 
 
-def test_malformed_requests(serve_at):
-    service = FakeService()
-    service.create("camera-1")
-    service.push("camera-1", picture(), 0.0)
+@pytest.fixture
+def service(tmp_path):
+    """The real one, on a small model of random weights, with one stream that has been captioned."""
+    backbone = load_tiny_backbone(tmp_path / "model", "llava_onevision")
+    config = PipelineConfig(fps=1, frames_per_clip=2, max_caption_tokens=3, max_answer_tokens=3)
+    store = CaptionStore.open(tmp_path / "captions.db")
+    with StreamingVideoQA(backbone, store, config) as engine, StreamService(engine) as service:
+        service.create("camera-1")
+        for second in range(3):
+            service.push("camera-1", picture(), float(second))
+        yield service
+
+
+def test_malformed_requests(serve_at, service):
     app = create_app(service, make_settings(max_streams=4, question_timeout=5))
     schema = schemathesis.openapi.from_dict(app.openapi())
     operations = [found.ok() for found in schema.get_all_operations()]
