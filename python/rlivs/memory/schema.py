@@ -14,6 +14,16 @@ APPLICATION_ID = 0x724C6956  # "rLiV", at byte 68 of the file
 SCHEMA_VERSION = 1  # at byte 60
 BUSY_SECONDS = 30.0
 
+# Of a clip's visual tokens. Memories may have been made without; it is added when one is opened.
+_GRIDS = """CREATE TABLE IF NOT EXISTS grids (
+    stream_id INTEGER NOT NULL,
+    clip INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    columns INTEGER NOT NULL,
+    PRIMARY KEY (stream_id, clip)
+)"""
+
 # What is read to answer (captions) lies apart from what is large: SQLite reads whole pages.
 _TABLES = (
     """CREATE TABLE streams (
@@ -162,6 +172,8 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 def _create_tables(connection: sqlite3.Connection, path: Path | None) -> None:
     if _pragma(connection, "application_id") == APPLICATION_ID:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'grids'").fetchone() is None:
+            connection.execute(_GRIDS)
         return
     # Before WAL is switched on, so that the file itself says what it is even if its log is lost.
     connection.execute("BEGIN IMMEDIATE")
@@ -170,7 +182,7 @@ def _create_tables(connection: sqlite3.Connection, path: Path | None) -> None:
         if _pragma(connection, "application_id") != APPLICATION_ID:  # another process may have come first
             if tables:
                 raise InputError(f"{path} is a database of another program, not a caption memory; choose another file")
-            for table in _TABLES:
+            for table in (*_TABLES, _GRIDS):
                 connection.execute(table)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

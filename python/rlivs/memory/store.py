@@ -144,13 +144,15 @@ class CaptionStore:
         visual: bytes | None,
         keep_visual: int = 16,
         scores: np.ndarray | None = None,
+        grid: tuple[int, int, int] | None = None,
     ) -> None:
         """Add the next clip's caption with all that belongs to it, in one transaction.
 
         embedding: `[dim]` float32; visual: `VisualMemory.to_bytes` of the tokens kept, of which the newest
-        `keep_visual` slots stay; scores: `[n]` float32, one a visual token of the clip. Raises InputError if the
-        clip is not the one after the last, and for an embedding from another embedder than the stream's others
-        (vectors of different embedders cannot be compared) or with values that are not finite.
+        `keep_visual` slots stay; scores: `[n]` float32, one a visual token of the clip; grid: steps, rows and columns
+        of these tokens. Raises InputError if the clip is not the one after the last, and for an embedding from another
+        embedder than the stream's others (vectors of different embedders cannot be compared) or with values that are
+        not finite.
         """
         vector = np.asarray(embedding, np.float32)
         if vector.ndim != 1 or not np.isfinite(vector).all():
@@ -174,6 +176,8 @@ class CaptionStore:
             connection.execute("INSERT INTO embeddings VALUES (?, ?, ?)", (*key, _packed(vector, "<f4")))
             if scores is not None:
                 connection.execute("INSERT INTO scores VALUES (?, ?, ?)", (*key, _packed(scores, "<f4")))
+            if grid is not None:
+                connection.execute("INSERT INTO grids VALUES (?, ?, ?, ?, ?)", (*key, *grid))
             if visual is not None:
                 connection.execute("INSERT INTO visual_slots VALUES (?, ?, ?)", (*key, visual))
             connection.execute(
@@ -256,6 +260,11 @@ class CaptionStore:
         rows = self._of_stream(stream, "SELECT vector FROM scores WHERE stream_id = ? AND clip = ?", index)
         return np.frombuffer(rows[0][0], "<f4").astype(np.float32) if rows else None
 
+    def grid(self, stream: str, index: int) -> tuple[int, int, int] | None:
+        """Steps, rows and columns of the visual tokens of clip `index`; None if they were not kept."""
+        rows = self._of_stream(stream, "SELECT steps, rows, columns FROM grids WHERE stream_id = ? AND clip = ?", index)
+        return rows[0] if rows else None
+
     def add_gap(self, stream: str, start: float, end: float, reason: str) -> StoredGap:
         """Note that the stream had no pictures from `start` to `end` (seconds), before the clip that comes next."""
         if not (math.isfinite(start) and math.isfinite(end) and start <= end):
@@ -322,7 +331,7 @@ class CaptionStore:
             count = connection.execute(
                 "DELETE FROM captions WHERE stream_id = ? AND clip < ?", (stream_id, first)
             ).rowcount
-            for table in ("embeddings", "scores"):
+            for table in ("embeddings", "scores", "grids"):
                 connection.execute(f"DELETE FROM {table} WHERE stream_id = ? AND clip < ?", (stream_id, first))
             # The newest gap stays: serial numbers are counted from it.
             connection.execute(
@@ -336,7 +345,7 @@ class CaptionStore:
         """Delete a stream with all that belongs to it."""
         with self._writing() as connection:
             stream_id = self._id(connection, stream)
-            for table in ("captions", "embeddings", "scores", "visual_slots", "gaps", "epochs"):
+            for table in ("captions", "embeddings", "scores", "grids", "visual_slots", "gaps", "epochs"):
                 connection.execute(f"DELETE FROM {table} WHERE stream_id = ?", (stream_id,))
             connection.execute("DELETE FROM streams WHERE id = ?", (stream_id,))
             self._matrices.pop(stream, None)

@@ -23,8 +23,9 @@ class CaptionedClip:
     """What one clip left behind.
 
     Times in seconds; `selected` are the kept columns, ascending; `scores` `[n]` float32 is the mean attention of the
-    caption's rows on each visual token; `grid` is (rows, columns) of visual tokens in a frame, so column c lies in
-    frame c // (rows * columns). `tokens` is what goes to the visual memory.
+    caption's rows on each visual token; `grid` is (rows, columns) of visual tokens in a step, so column c lies in
+    step c // (rows * columns); a step is a frame, or several where the family merges frames. `tokens` is what goes to
+    the visual memory.
     """
 
     index: int
@@ -36,6 +37,11 @@ class CaptionedClip:
     scores: np.ndarray
     grid: tuple[int, int]
     tokens: SelectedTokens
+
+    @property
+    def steps(self) -> int:
+        """How many grids of tokens the clip has."""
+        return len(self.scores) // (self.grid[0] * self.grid[1])
 
 
 def caption_clip(

@@ -101,7 +101,7 @@ class StreamingVideoQA:
 
     def _settings(self) -> dict[str, Any]:
         options = self.config.model_dump(mode="json", include=set(CAPTION_OPTIONS))
-        return {"model": self.backbone.name, "grid": list(self.backbone.grid), **options}
+        return {"model": self.backbone.name, **options}
 
     def _check_embedder(self, info: StreamInfo) -> None:
         if info.embedder_id not in (None, self.embedder.id):

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from rlivs.errors import InputError
 from rlivs.memory.store import CaptionStore, StreamInfo
 from rlivs.reports import Citation, Report, ReportAnswer, ReportClip, shrink_frames
 from rlivs.streaming.answering import Answer
-from rlivs.video import iter_clips
+from rlivs.video import VideoClip, iter_clips
 
 # A page with more clips than this grows past what a browser opens gladly.
 MOST_CLIPS = 120
@@ -21,6 +23,8 @@ def tell_clips(
     store: CaptionStore, stream: str, *, first: int = 0, expected: Mapping[int, str] | None = None
 ) -> Iterator[ReportClip]:
     """The captioned clips of `stream` from `first` on, each with its frames, scores and kept tokens.
+
+    Where the model merges frames into a step of visual tokens, the last frame of each step stands for it.
 
     `expected` maps a clip's index to the caption a script gives it. Raises InputError when the video is gone.
     """
@@ -33,17 +37,20 @@ def tell_clips(
         caption = captions.get(clip.index)
         if caption is None:
             return
+        scores = store.scores(stream, clip.index)
+        steps, rows, columns = store.grid(stream, clip.index) or _usual_grid(info, clip, scores)
+        shown = _last_of_steps(len(clip.frames), steps)
         yield ReportClip(
             index=clip.index,
             start=caption.start,
             end=caption.end,
             caption=caption.text,
             expected=(expected or {}).get(clip.index),
-            frames=clip.frames,
-            times=clip.times,
-            scores=store.scores(stream, clip.index),
+            frames=clip.frames[shown],
+            times=tuple(clip.times[place] for place in shown),
+            scores=scores,
             selected=caption.selected,
-            grid=tuple(settings["grid"]),
+            grid=(rows, columns),
         )
 
 
@@ -85,6 +92,20 @@ def tell_answer(answer: Answer, *, expected: str | None = None, latency: float |
         expected=expected,
         latency_s=latency,
     )
+
+
+def _usual_grid(info: StreamInfo, clip: VideoClip, scores: np.ndarray | None) -> tuple[int, int, int]:
+    """(steps, rows, columns) of a clip in a memory that kept one grid for the stream: of frames 16:9."""
+    if "grid" not in info.settings:
+        raise InputError(f"the memory does not say how the tokens of stream '{info.stream}' lie; caption it again")
+    rows, columns = info.settings["grid"]
+    return (len(clip.frames) if scores is None else len(scores) // (rows * columns)), rows, columns
+
+
+def _last_of_steps(num_frames: int, steps: int) -> list[int]:
+    """The place of the last frame of each step, of which the last may be short."""
+    together = -(-num_frames // max(1, steps))
+    return [min(first + together, num_frames) - 1 for first in range(0, num_frames, together)]
 
 
 def _source_file(info: StreamInfo) -> str:

@@ -143,6 +143,7 @@ class Session:
             visual=VisualMemory.to_bytes(result.tokens) if self.config.memory_slots else None,
             keep_visual=self.config.memory_slots,
             scores=result.scores,
+            grid=(result.steps, *result.grid),
         )
         self._memory.push(result.tokens)
         return result
