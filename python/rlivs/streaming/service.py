@@ -11,9 +11,10 @@ import numpy as np
 from rlivs.errors import InputError
 from rlivs.streaming.answering import Answer
 from rlivs.streaming.engine import StreamingVideoQA
+from rlivs.streaming.overlay import LatestFrame, Overlay
 from rlivs.streaming.recent_frames import AnswerFrom
 from rlivs.streaming.service_events import Event, Subscription
-from rlivs.streaming.service_stream import LatestFrame, Overlay, Retention, ServiceStream, StreamStatus
+from rlivs.streaming.service_stream import Retention, ServiceStream, StreamStatus
 from rlivs.streaming.service_turns import AnswerJob, ModelThread, ServiceClosed
 from rlivs.video.live import Source
 

@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from threading import Condition, Lock, Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rlivs.errors import InputError
 from rlivs.memory.store import CaptionStore
-from rlivs.streaming.captioning import CaptionedClip
+from rlivs.streaming.overlay import LatestFrame, Overlay
 from rlivs.streaming.service_events import Notices
 from rlivs.streaming.service_turns import ModelThread
 from rlivs.streaming.session import Session
@@ -55,27 +55,6 @@ class StreamStatus:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-class Overlay(NamedTuple):
-    """Where the newest caption looked, in its clip's last frame.
-
-    image: `[H, W, 3]` uint8 RGB; scores: `[rows, columns]` float32; selected: `[rows, columns]` bool, the tokens kept.
-    """
-
-    clip: int
-    image: np.ndarray
-    time: float
-    scores: np.ndarray
-    selected: np.ndarray
-
-
-class LatestFrame(NamedTuple):
-    """The newest frame `[H, W, 3]` uint8 RGB, its time in seconds, and where the newest caption looked."""
-
-    image: np.ndarray
-    time: float
-    overlay: Overlay | None
 
 
 @dataclass(frozen=True)
@@ -298,7 +277,7 @@ class ServiceStream:
         now = time.monotonic()
         recent = [(moment, tokens) for moment, tokens in self._rates if moment >= now - RATE_WINDOW]
         self._rates = (*recent, (now, result.num_caption_tokens))
-        self._overlay = overlay_of(result, clip)
+        self._overlay = Overlay.of_last_frame(result, result.scores, clip.frames, clip.times)
         if not self._failed:
             self._last_error = None
         self.notices.committed()
@@ -394,18 +373,3 @@ class ServiceStream:
         return ClipBuilder(
             config.fps, config.frames_per_clip, start=self._store.last_end(self.name), hold_back=hold_back
         )
-
-
-def overlay_of(result: CaptionedClip, clip: VideoClip) -> Overlay:
-    """Scores and kept tokens of a clip's last frame."""
-    rows, columns = result.grid
-    size = rows * columns
-    chosen = np.zeros(len(result.scores), bool)
-    chosen[list(result.selected)] = True
-    return Overlay(
-        clip=result.index,
-        image=clip.frames[-1],
-        time=clip.times[-1],
-        scores=result.scores[-size:].reshape(rows, columns),
-        selected=chosen[-size:].reshape(rows, columns),
-    )
