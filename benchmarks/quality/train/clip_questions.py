@@ -1,4 +1,4 @@
-"""Question batches about clips: visual tokens, all or few of them, then several questions that do not see each other."""
+"""Question batches about clips: some visual tokens, then several questions that do not see each other."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.quality.world.streams import NAMES
 
 from .stream_pool import StreamPool
 
+Ask = tuple[str, list[int], list[int]]  # kind, ids of the question's tail, ids of its answer
 KEPT = (3, 8, 16, 16, 31, 64, 256)
 
 
@@ -68,6 +69,14 @@ def draw(
                 answer = [*tokenizer.encode(question.answer, add_special_tokens=False).ids, end]
                 asks.append((kind, tail, answer))
         packed.append(asks)
+    ids, positions, group, targets = pack(packed)
+    kinds = [[kind for kind, _, _ in asks] for asks in packed]
+    return ClipQuestionBatch(torch.stack(visual).float(), ids, positions, group, targets, kinds)
+
+
+def pack(packed: list[list[Ask]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Each row's questions one behind the other: ids, positions, group and targets of `ClipQuestionBatch`."""
+    rows = len(packed)
     length = max(sum(len(tail) + len(answer) - 1 for _, tail, answer in asks) for asks in packed)
     ids, positions = torch.zeros(rows, length, dtype=torch.long), torch.zeros(rows, length, dtype=torch.long)
     targets, group = torch.full((rows, length), -100), torch.full((rows, length), -2)
@@ -81,8 +90,7 @@ def draw(
             group[row, at:stop] = number
             targets[row, at + len(tail) - 1 : stop] = torch.tensor(answer)
             at = stop
-    kinds = [[kind for kind, _, _ in asks] for asks in packed]
-    return ClipQuestionBatch(torch.stack(visual).float(), ids, positions, group, targets, kinds)
+    return ids, positions, group, targets
 
 
 def names_near(pool: StreamPool, stream: int, clip: int) -> set[str]:
@@ -94,6 +102,25 @@ def names_near(pool: StreamPool, stream: int, clip: int) -> set[str]:
 
 def loss(model: nn.Module, tokenizer: Tokenizer, batch: ClipQuestionBatch) -> tuple[Tensor, dict[str, float]]:
     """Cross entropy of the answers, and the share answered exactly by kind."""
+    wanted = batch.targets >= 0
+    logits = answer_logits(model, tokenizer, batch)
+    value = F.cross_entropy(logits, batch.targets[wanted])
+    right = torch.ones_like(batch.targets, dtype=torch.bool)
+    right[wanted] = logits.argmax(-1) == batch.targets[wanted]
+    hits: dict[str, list[float]] = {}
+    for row, kinds in enumerate(batch.kinds):
+        for number, kind in enumerate(kinds):
+            hits.setdefault(kind, []).append(float(right[row][batch.group[row] == number].all()))
+    return value, {"clip_answer": value.item()} | {f"clip_{k}": sum(v) / len(v) for k, v in sorted(hits.items())}
+
+
+def answer_logits(
+    model: nn.Module, tokenizer: Tokenizer, batch: ClipQuestionBatch, visual_positions: Tensor | None = None
+) -> Tensor:
+    """Logits `[targets, vocabulary]` where `batch.targets` has a token, row by row.
+
+    `visual_positions` `[B, k]` spreads the visual tokens' rotary positions; they are 0, 1, .. k - 1 by default.
+    """
     embed = model.get_input_embeddings()
     rows, count = batch.visual.shape[:2]
     prefix = embed(torch.tensor(tokenizer.encode(prompts.CAPTION_PREFIX, add_special_tokens=False).ids))
@@ -107,16 +134,11 @@ def loss(model: nn.Module, tokenizer: Tokenizer, batch: ClipQuestionBatch) -> tu
     causal = torch.ones(total, total, dtype=torch.bool).tril()
     mask = ((group[:, :, None] == group[:, None, :]) | (group[:, None, :] == -1)) & causal
     bias = torch.zeros(rows, 1, total, total).masked_fill_(~mask[:, None], -1e9)
+    if visual_positions is not None:
+        positions = positions.clone()
+        positions[:, len(prefix) : first - 1] = len(prefix) + visual_positions
+        positions[:, first - 1 :] += int(visual_positions.max()) + 1 - count
     out = model.model.language_model(
         inputs_embeds=sequence, attention_mask=bias, position_ids=positions, use_cache=False
     ).last_hidden_state[:, first:]
-    wanted = batch.targets >= 0
-    logits = model.lm_head(out[wanted]).float()
-    value = F.cross_entropy(logits, batch.targets[wanted])
-    right = torch.ones_like(batch.targets, dtype=torch.bool)
-    right[wanted] = logits.argmax(-1) == batch.targets[wanted]
-    hits: dict[str, list[float]] = {}
-    for row, kinds in enumerate(batch.kinds):
-        for number, kind in enumerate(kinds):
-            hits.setdefault(kind, []).append(float(right[row][batch.group[row] == number].all()))
-    return value, {"clip_answer": value.item()} | {f"clip_{k}": sum(v) / len(v) for k, v in sorted(hits.items())}
+    return model.lm_head(out[batch.targets >= 0]).float()

@@ -117,7 +117,7 @@ def masks(stream: Stream, time: float, size: int) -> dict[str, np.ndarray]:
 
 
 def cell_shares(stream: Stream, times: np.ndarray, names: tuple[str, ...] | None = None) -> np.ndarray:
-    """Share of every one of a frame's 16 cells that things cover, `[n, 16]` float32; of these `names` only, if given."""
+    """Share of each of a frame's 16 cells that things cover, `[n, 16]` float32; of these `names` only, if given."""
     size = 8 * CELLS
     found = np.zeros((len(times), CELLS * CELLS), np.float32)
     for row, time in enumerate(times):

@@ -93,14 +93,20 @@ def ask_order(rng: np.random.Generator, lines: list[Line]) -> Question | None:
     return Question("order", f"Did {_article(first)} appear before {_article(second)}?", answer, -1)
 
 
-def sample_question(rng: np.random.Generator, lines: list[Line], kind: str) -> Question | None:
-    """A random question of a kind, or None where these lines allow none. Questions of yes or no are balanced."""
+def sample_question(
+    rng: np.random.Generator, lines: list[Line], kind: str, near: list[set[str]] | None = None
+) -> Question | None:
+    """A random question of a kind, or None where these lines allow none. Questions of yes or no are balanced.
+
+    `near`: for each line the names that were on screen meanwhile, told or not; the told ones where it is not given.
+    """
     index = int(rng.integers(len(lines)))
+    near = near or [{thing.name for thing in line.things} for line in lines]
     if kind == "at":
         return ask_at(lines, index)
     if kind in CLIP_KINDS:
         things = lines[index].things
-        elsewhere = tuple(name for name in NAMES if name not in {thing.name for thing in things})
+        elsewhere = tuple(name for name in NAMES if name not in near[index])
         found = about_clip(rng, kind, things, elsewhere, f" at {clock(lines[index].start)}")
         return None if found is None else Question(kind, found.text, found.answer, index, None, found.about)
     if kind == "order":
@@ -109,7 +115,7 @@ def sample_question(rng: np.random.Generator, lines: list[Line], kind: str) -> Q
         told = spans(lines)
         if rng.random() < 0.5:
             return ask_did(lines, sorted(told)[rng.integers(len(told))])
-        left = [name for name in NAMES if name not in told]
+        left = [name for name in NAMES if not any(name in names for names in near)]
         return ask_did(lines, left[rng.integers(len(left))]) if left else None
     names = sorted(once(lines))
     if not names:

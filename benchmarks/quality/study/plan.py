@@ -1,0 +1,34 @@
+"""How large the study is, and which seeds it reports on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REPORTED = 900_001  # seed of the streams that every table reports on; nothing was chosen on them
+CHOOSING = 800_001  # seed of the streams on which things are chosen (layers to calibrate)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Streams, clips a stream, questions of each kind a stream, and which experiments run."""
+
+    streams: int = 20
+    clips: int = 32
+    each: int = 4  # list questions of each kind
+    each_retrieval: int = 6  # of the kinds that retrieval is measured on
+    choosing_streams: int = 4
+    choosing_clips: int = 16
+    side: int = 128  # pixels of the videos
+    rate: int = 4  # their frames a second
+    kept: tuple[int, ...] = (3, 8, 16, 31, 64, 256)  # of 256 visual tokens: 1, 3, 6, 12, 25 and 100 %
+    budgets: tuple[int, ...] = (120, 240, 480)  # tokens of captions
+    lambdas: tuple[float, ...] = (0.0, 0.3, 0.5, 0.7, 1.0)
+    slots: tuple[int, ...] = (0, 1, 4, 16)
+    check: int = 24  # questions whose answers are compared with the library's own greedy decoding
+
+    @property
+    def six_percent(self) -> int:
+        return 16
+
+
+MICRO = Plan(2, 5, 1, 1, 1, 3, 64, 2, (3, 16, 256), (60,), (0.5, 1.0), (0, 4), 2)
