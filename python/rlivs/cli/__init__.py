@@ -1,4 +1,4 @@
-"""The command line: `rlivs demo | caption | watch | serve | ask | memory | heatmap | doctor`."""
+"""The command line: `rlivs demo | caption | watch | serve | ask | memory | heatmap | bench | doctor`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import typer
 
 from rlivs.cli.ask import ask
+from rlivs.cli.bench import app as bench
 from rlivs.cli.caption import caption
 from rlivs.cli.demo import demo
 from rlivs.cli.doctor import doctor
@@ -27,6 +28,7 @@ app = typer.Typer(
 for command in (demo, caption, watch, serve, ask, heatmap, doctor):
     app.command()(command)
 app.add_typer(memory, name="memory")
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:
