@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,7 +40,7 @@ def kept_tokens(
         return tokens, torch.arange(count)
     if method == "mean-pool":
         edges = [len(tokens) * i // count for i in range(count + 1)]
-        return torch.stack([tokens[a:b].mean(0) for a, b in zip(edges, edges[1:], strict=False)]), None
+        return torch.stack([tokens[a:b].mean(0) for a, b in pairwise(edges)]), None
     return _k_means(tokens, count), None
 
 

@@ -1,0 +1,137 @@
+"""What the experiments share: a model, the reported footage, its questions, and the run of the pipeline as shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.quality.world.asked import Asked, ask_stream
+from rlivs.backbones import Backbone
+from rlivs.config import PipelineConfig
+from rlivs.memory.embedders import LanguageModelEmbedder
+from rlivs.memory.store import Caption
+from rlivs.scoring.layers import choose_layers, decoder_attentions, text_decoder
+from rlivs.streaming.answering import caption_line
+
+from .answers import Encoder, clip_answers
+from .footage import Footage
+from .intervals import Share
+from .plan import Plan
+from .recurrent import Policy, Run, caption_streams
+from .selection import kept_tokens
+
+RETRIEVED = ("when", "after", "before", "did", "order")  # kinds that name a thing, so that captions can be retrieved
+
+
+@dataclass
+class Lab:
+    """A loaded model (eager attention), the plan, and the streams that are reported on."""
+
+    backbone: Backbone
+    plan: Plan
+    footage: Footage
+    cache: Path
+
+    @cached_property
+    def run(self) -> Run:
+        """The pipeline as shipped: 16 slots, 6 % of the tokens by attention, the automatic layers."""
+        return caption_streams(self.backbone, self.footage, Policy(), detail=True)
+
+    @cached_property
+    def asked(self) -> list[list[Asked]]:
+        """Questions about each clip alone."""
+        return self.footage.clip_questions()
+
+    @cached_property
+    def asks(self):
+        encoder = Encoder(self.backbone)
+        return [[encoder.ask(q.kind, q.text, q.answer) for q in clip] for clip in self.asked]
+
+    @cached_property
+    def listed(self) -> list[tuple[int, Asked]]:
+        """Questions of every kind about each stream's past, with the stream's number."""
+        return self._listed(self.plan.each)
+
+    @cached_property
+    def retrieved(self) -> list[tuple[int, Asked]]:
+        """More questions, of the kinds that retrieval can serve."""
+        return [(s, q) for s, q in self._listed(self.plan.each_retrieval, seed=2) if q.kind in RETRIEVED]
+
+    def _listed(self, each: int, seed: int = 1) -> list[tuple[int, Asked]]:
+        streams = zip(self.footage.streams, self.footage.truths, strict=True)
+        return [(s, q) for s, pair in enumerate(streams) for q in ask_stream(*pair, seed, each)]
+
+    @cached_property
+    def embedder(self) -> LanguageModelEmbedder:
+        return LanguageModelEmbedder(self.backbone.model, self.backbone.tokenizer)
+
+    @cached_property
+    def config(self) -> PipelineConfig:
+        return PipelineConfig(fps=2.0)
+
+    @cached_property
+    def auto_layers(self) -> tuple[int, ...]:
+        return choose_layers("auto", decoder_attentions(text_decoder(self.backbone.model)))
+
+    @property
+    def depth(self) -> int:
+        return len(decoder_attentions(text_decoder(self.backbone.model)))
+
+    def scores(
+        self, layers: Sequence[int] | None = None, *, heads: str = "mean", convention: int = 0, shift: int = 0
+    ) -> np.ndarray:
+        """Scores `[streams, clips, 256]` from the shipped run's attention; `shift` 1 reads one column too early."""
+        assert self.run.detail is not None
+        rows = self.run.detail[:, :, convention][:, :, list(layers if layers is not None else self.auto_layers)]
+        reduced = rows.max(axis=3) if heads == "max" else rows.mean(axis=3)
+        mean = reduced.mean(axis=2)
+        return mean[..., :-1] if shift else mean[..., 1:]
+
+    def keep(self, method: str, count: int, scores: np.ndarray) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Every clip's kept tokens and their columns."""
+        found = [
+            kept_tokens(
+                method,
+                count,
+                self.footage.tokens[s, c],
+                scores[s, c],
+                self.footage.cover[s, c],
+                (*self.footage.streams[s].seed, c, 9),
+            )
+            for s, c in self.footage.clips
+        ]
+        return [tokens for tokens, _ in found], [columns for _, columns in found]
+
+    def on_things(self, columns: Sequence[Tensor | None]) -> float:
+        """Percent of kept tokens whose cell shows a thing; nan for made tokens."""
+        if any(kept is None for kept in columns):
+            return float("nan")
+        marks = [self.footage.on_thing[s, c][kept] for (s, c), kept in zip(self.footage.clips, columns, strict=True)]
+        return 100 * float(np.mean(np.concatenate(marks)))
+
+    def ask_clips(
+        self, visual: Sequence[Tensor], positions: Sequence[Tensor] | None = None
+    ) -> tuple[Share, dict[str, Share]]:
+        """Share of the clips' questions answered exactly from these tokens, in all and by kind."""
+        right, _ = clip_answers(self.backbone, visual, self.asks, positions)
+        hits: dict[str, list[bool]] = {}
+        for questions, found in zip(self.asked, right, strict=True):
+            for question, hit in zip(questions, found, strict=True):
+                hits.setdefault(question.kind, []).append(hit)
+        by_kind = {kind: Share.of(values) for kind, values in sorted(hits.items())}
+        return Share.of(hit for values in hits.values() for hit in values), by_kind
+
+    def captions(self, texts: Sequence[str], stream: int) -> list[Caption]:
+        """A stream's captions as its memory holds them."""
+        found = []
+        for index, text in enumerate(texts):
+            start, end = index * 8.0, index * 8.0 + 8.0
+            line = caption_line(start, end, text)
+            cost = len(self.backbone.tokenizer(line + "\n", add_special_tokens=False).input_ids)
+            found.append(Caption(str(stream), index, start, end, text, cost, ()))
+        return found
