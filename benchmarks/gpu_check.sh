@@ -1,43 +1,85 @@
 #!/usr/bin/env bash
 # On a CUDA machine: benchmarks/gpu_check.sh OUT_DIR
-# Builds the extension, runs every GPU test, compute-sanitizer on a small case and the short kernel benchmark, within ten
-# minutes. Logs, CSV and plots go to OUT_DIR; the exit code is that of the first step that failed.
+# Builds the extension, runs every GPU test, the short kernel benchmark and compute-sanitizer on a small case, in less
+# than ten minutes and without a network. OUT_DIR gets summary.txt (a line a step), log.txt (what the steps printed),
+# kernels.csv and its plots. A failing step stops none of the others; the exit code is that of the first one.
+# PYTHON: the interpreter, default python3. JOBS: processes side by side, default half the cores. SECONDS_IN_ALL: 560.
 set -u
 if [ $# -ne 1 ]; then
     echo "usage: $0 OUT_DIR" >&2
     exit 2
 fi
-mkdir -p "$1"
+mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd)
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 2
 python=${PYTHON:-python3}
-export PYTHONPATH="$PWD:$PWD/python${PYTHONPATH:+:$PYTHONPATH}"
+cores=$(env -u OMP_NUM_THREADS nproc)
+jobs=${JOBS:-$((cores > 3 ? cores / 2 : 2))}
+end=$((SECONDS + ${SECONDS_IN_ALL:-560}))
+export PYTHONPATH="$PWD:$PWD/python${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+unset TRITON_INTERPRET
 failed=0
 
-step() { # name, seconds, command...
-    local name=$1 limit=$2 begin=$SECONDS status
+say() { echo "$*" | tee -a "$out/summary.txt"; }
+
+step() { # name, most seconds, command...
+    local name=$1 limit=$2 begin=$SECONDS status lines
     shift 2
-    timeout "$limit" "$@" >"$out/$name.log" 2>&1
+    [ $((end - SECONDS)) -ge "$limit" ] || limit=$((end - SECONDS))
+    if [ "$limit" -lt 10 ]; then
+        say "$name: LEFT OUT, no time is left"
+        [ $failed -ne 0 ] || failed=124
+        return
+    fi
+    printf '\n==== %s: %s\n' "$name" "$*" >>"$out/log.txt"
+    lines=$(wc -l <"$out/log.txt")
+    timeout -k 5 "$limit" "$@" >>"$out/log.txt" 2>&1
     status=$?
-    echo "$name: $([ $status -eq 0 ] && echo passed || echo "FAILED ($status)") in $((SECONDS - begin)) s" | tee -a "$out/summary.txt"
+    case $status in
+    0) say "$name: passed in $((SECONDS - begin)) s" ;;
+    124 | 137) say "$name: FAILED, stopped after $((SECONDS - begin)) s" ;;
+    *) say "$name: FAILED ($status) in $((SECONDS - begin)) s" ;;
+    esac
     if [ $status -ne 0 ]; then
-        tail -n 15 "$out/$name.log"
+        tail -n "+$((lines + 1))" "$out/log.txt" | tail -n 25
         [ $failed -ne 0 ] || failed=$status
     fi
 }
 
 : >"$out/summary.txt"
-nvidia-smi >"$out/nvidia-smi.txt" 2>&1
-step build 150 env RLIVS_BUILD_CUDA=1 RLIVS_CUDA_ARCHS="${RLIVS_CUDA_ARCHS:-80;90}" "$python" setup.py build_ext --inplace
-step environment 60 "$python" -c "import json, rlivs_kernels; print(json.dumps(rlivs_kernels.environment_report(), indent=1))"
-step tests 200 "$python" -m pytest tests/rlivs_kernels -q -m gpu -p no:cacheprovider
-if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck; do
-        step "$tool" 60 compute-sanitizer --tool "$tool" --error-exitcode 99 "$python" -m benchmarks.kernels.small_case
+: >"$out/log.txt"
+gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
+say "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), ${gpu:-no GPU that nvidia-smi sees}"
+
+step build 150 env RLIVS_BUILD_CUDA=1 MAX_JOBS="${MAX_JOBS:-$cores}" "$python" setup.py build_ext --inplace
+step environment 60 "$python" -c "import json, rlivs_kernels as k; r = k.environment_report(); print(json.dumps(r, indent=1)); assert r['gpus'] and r['cuda_extension']['built']"
+
+pytest=("$python" -m pytest -q -p no:cacheprovider)
+if "$python" -c "import xdist" 2>/dev/null; then pytest+=(-n "$jobs" --dist loadgroup); fi
+step tests 200 "${pytest[@]}" -m gpu tests/rlivs_kernels
+step wrong-kernels 100 "${pytest[@]}" -m "gpu or not gpu" tests/rlivs_kernels/test_wrong_kernels.py
+step model-tests 100 "${pytest[@]}" -m gpu tests/rlivs/scoring tests/rlivs/decoding
+step benchmark 170 "$python" -m benchmarks.kernels.run --quick --seconds 0.2 --out "$out/kernels.csv"
+step plots 30 "$python" -m benchmarks.kernels.plot "$out/kernels.csv" "$out"
+
+sanitizer=$(command -v compute-sanitizer || true)
+for home in "${CUDA_HOME:-}" "${CUDA_PATH:-}" /usr/local/cuda; do
+    if [ -z "$sanitizer" ] && [ -n "$home" ]; then
+        sanitizer=$(command -v "$home/bin/compute-sanitizer" || command -v "$home/compute-sanitizer/compute-sanitizer" || true)
+    fi
+done
+if [ -n "$sanitizer" ]; then
+    # An allocation a tensor, so that its end is watched; what torch's own calls return is not looked at.
+    for backend in cuda triton; do
+        for tool in memcheck racecheck; do
+            step "$tool-$backend" 60 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$sanitizer" --tool "$tool" \
+                $([ $tool = memcheck ] && echo --report-api-errors no) --error-exitcode 99 \
+                "$python" -m benchmarks.kernels.small_case "$backend"
+        done
     done
 else
-    echo "memcheck, racecheck: left out, compute-sanitizer is not installed" | tee -a "$out/summary.txt"
+    say "memcheck, racecheck: LEFT OUT, compute-sanitizer is neither on PATH nor under CUDA_HOME"
+    [ $failed -ne 0 ] || failed=127
 fi
-step benchmark 150 "$python" -m benchmarks.kernels.run --quick --seconds 0.2 --out "$out/kernels.csv"
-step plots 30 "$python" -m benchmarks.kernels.plot "$out/kernels.csv" "$out"
+say "$([ $failed -eq 0 ] && echo "all passed" || echo "FAILED") after $SECONDS s"
 exit $failed

@@ -6,10 +6,11 @@ import sys
 import pytest
 import torch
 
-from rlivs_kernels import attention_column_sums, backends, decode_attention
+from rlivs_kernels import attention_column_sums, backends, decode_attention, triton_launch
 from rlivs_kernels.ops.column_sums import triton as triton_column_sums
 from rlivs_kernels.ops.decode_attention import triton as triton_decode
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 QUERY, KEY = torch.randn(1, 4, 3, 16), torch.randn(1, 2, 20, 16)
 
 
@@ -30,12 +31,61 @@ def test_cuda_names_its_limit_on_a_cpu():
 
 def test_triton_names_its_limits():
     call = {"column_range": (0, 10), "query_start": 17, "backend": "triton"}
+    query, key = QUERY.to(DEVICE), KEY.to(DEVICE)
     with pytest.raises(ValueError, match="not float64"):
-        attention_column_sums(QUERY.double(), KEY.double(), **call)
+        attention_column_sums(query.double(), key.double(), **call)
     with pytest.raises(ValueError, match="head sizes up to 256, not 320"):
-        attention_column_sums(QUERY.repeat(1, 1, 1, 20), KEY.repeat(1, 1, 1, 20), **call)
+        attention_column_sums(query.repeat(1, 1, 1, 20), key.repeat(1, 1, 1, 20), **call)
+    with pytest.raises(ValueError, match="not float64"):
+        decode_attention(query[:, :, :1].double(), key.double(), key.double(), key_lengths=3, backend="triton")
+    wide = torch.zeros(1, 1, 9, 320, device=DEVICE)
+    with pytest.raises(ValueError, match="head sizes up to 256, not 320"):
+        decode_attention(wide[:, :, :1], wide, wide, key_lengths=3, backend="triton")
+    heads = torch.zeros(1, 65, 1, 16, device=DEVICE)
     with pytest.raises(ValueError, match="up to 64 query heads a KV head, not 65"):
-        decode_attention(torch.zeros(1, 65, 1, 16), KEY[:, :1], KEY[:, :1], key_lengths=3, backend="triton")
+        decode_attention(heads, key[:, :1], key[:, :1], key_lengths=3, backend="triton")
+
+
+def test_triton_names_a_cpu_where_nothing_interprets(monkeypatch):
+    monkeypatch.setattr(triton_launch, "INTERPRETED", False)
+    with pytest.raises(ValueError, match="it needs CUDA tensors, not cpu"):
+        sums(backend="triton")
+    with pytest.raises(ValueError, match="it needs CUDA tensors, not cpu"):
+        decode_attention(QUERY[:, :, :1], KEY, KEY, key_lengths=3, backend="triton")
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "dtype", "words"),
+    [
+        (48, torch.float16, "it serves head sizes 64, 80, 96, 128, 256, not 48"),
+        (64, torch.float64, "it serves float16, bfloat16 and float32, not torch.float64"),
+        (64, torch.float16, "it needs CUDA tensors, got cpu"),
+    ],
+)
+def test_cuda_names_its_limits(head_dim, dtype, words):
+    query, key = torch.zeros(1, 4, 1, head_dim, dtype=dtype), torch.zeros(1, 2, 20, head_dim, dtype=dtype)
+    line = f"^backend 'cuda' cannot serve this call: {words}; use backend='auto'$"
+    with pytest.raises(ValueError, match=line):
+        attention_column_sums(query, key, column_range=(0, 9), query_start=19, backend="cuda")
+    with pytest.raises(ValueError, match=line):
+        decode_attention(query, key, key, key_lengths=20, backend="cuda")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shape", [(4, 2, 48), (65, 1, 16), (2, 1, 320), (7, 1, 64)], ids=str)
+def test_auto_serves_what_each_of_the_others_refuses(device, dtype, shape):
+    """Odd head sizes, wide groups, float64, strided head sizes: some backend takes every call."""
+    heads, kv_heads, dim = shape
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(2, heads, 1, dim, generator=generator).to(dtype).to(device)
+    key = torch.randn(2, kv_heads, dim, 20, generator=generator).to(dtype).to(device).transpose(2, 3)
+    got = attention_column_sums(query, key, column_range=(0, 9), query_start=19)
+    truth = attention_column_sums(query.double(), key.double(), column_range=(0, 9), query_start=19)
+    torch.testing.assert_close(got.double(), truth, rtol=1e-4, atol=1e-9)
+    _, lse = decode_attention(query, key, key, key_lengths=20)
+    _, true_lse = decode_attention(query.double(), key.double(), key.double(), key_lengths=20)
+    torch.testing.assert_close(lse.double(), true_lse, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter is used where there is no GPU")

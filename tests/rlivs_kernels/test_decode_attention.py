@@ -43,7 +43,9 @@ def test_steps_add_up_to_the_deferred_sums(target):
     deferred = attention_column_sums(
         queries[0], caches[0], column_range=(10, 60), query_start=70, reduction="sum", backend=backend
     )
-    torch.testing.assert_close(sums, deferred, rtol=1e-5, atol=1e-8)
+    # Tensor cores add up the two operations' products in different orders.
+    tolerance = 1e-5 if device == "cpu" else 2 * kernel_checks.TOLERANCES[dtype]
+    torch.testing.assert_close(sums, deferred, rtol=tolerance, atol=1e-8)
 
 
 @pytest.mark.gpu

@@ -199,11 +199,12 @@ def extreme_logits_stay_finite(op, device, dtype):
     query = torch.zeros(1, 2, 1, 64, dtype=dtype, device=device)
     key = torch.zeros(1, 1, 150, 64, dtype=dtype, device=device)
     query[0, :, 0, 0] = 100
-    key[0, 0, :, 0] = torch.linspace(-100, 99, 150).to(dtype)
+    key[0, 0, :, 0] = torch.linspace(-100, 99, 150).to(dtype).to(device)
     key[0, 0, 77, 0] = 100
     sums = op(query, key, column_range=(0, 150), query_start=150, scale=1.0)
     assert sums.isfinite().all()
-    torch.testing.assert_close(sums[0, 77], torch.ones_like(sums[0, 77]), rtol=1e-5, atol=0)
+    # A float32 lse of 1e4 is a multiple of 2^-10, so a weight may be off by half of that.
+    torch.testing.assert_close(sums[0, 77], torch.ones_like(sums[0, 77]), rtol=5e-4, atol=0)
     lowest = op(query, -key.abs(), column_range=(0, 150), query_start=150, scale=1.0)
     assert lowest.isfinite().all()
     torch.testing.assert_close(lowest.sum(), torch.ones_like(lowest.sum()), rtol=1e-3, atol=0)
