@@ -2,6 +2,10 @@
 
 `python -m rlivs_kernels.ahead_of_time` prints the table and exits with 1 where a kernel spills.
 Needs Triton and, for the CUDA kernels, nvcc; no GPU.
+
+The CUDA kernels are all there are. Of Triton's, whose variants a call's options multiply, the table holds those of
+common calls; --thorough adds each option alone, all together, one to four layers and other group sizes. What is never
+compiled here: pairs of options, groups other than 1, 2, 4, 7 and 8, tensors that are not aligned to 16 bytes.
 """
 
 import argparse
@@ -83,54 +87,89 @@ class Variant:
     options: tuple[tuple[str, object], ...]
 
 
-def column_sum_calls(dtype: torch.dtype, head_dim: int) -> Iterator[tuple[str, Callable]]:
-    """The calls whose launches are compiled: plain ones and ones with every flag, at the shapes of LLaVA-OneVision."""
+@dataclass(frozen=True)
+class ColumnSumCall:
+    """What a launch of the column sums is specialised for; options are those of attention_column_sums."""
+
+    label: str
+    group: int = 7
+    layers: int = 4
+    options: tuple[str, ...] = ()
+    given_lse: bool = False
+
+
+ALL_OPTIONS = ("key_start", "row_mask", "softcap", "sliding_window")
+COMMON = (
+    ColumnSumCall("plain"),
+    ColumnSumCall("full", layers=1, options=ALL_OPTIONS),
+)
+OF_HALVES = (
+    ColumnSumCall("few rows"),
+    ColumnSumCall("per head", options=("per_head",)),
+    ColumnSumCall("max", options=("max",)),
+    ColumnSumCall("padded", options=("key_start", "row_mask")),
+    ColumnSumCall("lse given", given_lse=True),
+)
+THOROUGH = (
+    *(ColumnSumCall(f"{layers} layers", layers=layers) for layers in (1, 2, 3)),
+    *(ColumnSumCall(f"group {group}", group=group, layers=layers) for group in (1, 2, 4, 8) for layers in (1, 4)),
+    *(ColumnSumCall(f"{option} alone", options=(option,)) for option in (*ALL_OPTIONS, "per_head", "max")),
+    ColumnSumCall("full, 4 layers", options=ALL_OPTIONS),
+    ColumnSumCall("full per head", layers=1, options=(*ALL_OPTIONS, "per_head")),
+    ColumnSumCall("full max", options=(*ALL_OPTIONS, "max")),
+    ColumnSumCall("full per head max", options=(*ALL_OPTIONS, "per_head", "max")),
+)
+
+
+def column_sum_calls(dtype: torch.dtype, head_dim: int, thorough: bool = False) -> Iterator[tuple[str, Callable]]:
+    """The calls whose launches are compiled, at the shapes of LLaVA-OneVision."""
     from rlivs_kernels.ops.column_sums.triton import attention_column_sums_triton
 
-    query = torch.empty(1, 14, 64, head_dim, dtype=dtype)
-    key = torch.empty(1, 600, 2, head_dim, dtype=dtype).transpose(1, 2)
+    # bfloat16 compiles to what float16 does but for one instruction: fewer of it.
+    often = head_dim in (64, 128)
+    calls = COMMON if often or dtype != torch.bfloat16 or thorough else COMMON[:1]
+    if thorough or (often and dtype != torch.float32):
+        calls += OF_HALVES
+    if thorough:
+        calls += THOROUGH
     one = torch.zeros(1, dtype=torch.int32)
-    plain: dict = {"key_start": None, "row_mask": None, "softcap": None, "sliding_window": None}
-    full = {"key_start": one, "row_mask": torch.ones(1, 64, dtype=torch.bool), "softcap": 50.0, "sliding_window": 99}
-    cases = [("plain", 4, plain, "mean", False)]
-    # bfloat16 compiles to what float16 does but for one instruction: all flags at the head sizes that matter most.
-    if head_dim in (64, 128) or dtype != torch.bfloat16:
-        cases += [("full", 1, full, "mean", False)]
-    if head_dim in (64, 128) and dtype != torch.float32:
-        cases += [("few rows", 4, plain, "mean", False), ("per head", 4, plain, "mean", True)]
-        cases += [("max", 4, plain, "max", False)]
-        cases += [("padded", 4, {**plain, "key_start": one, "row_mask": full["row_mask"]}, "mean", False)]
-    if head_dim == 256 and dtype == torch.float16:
-        cases += [("full per head max", 4, full, "max", True)]
-    for label, layers, options, reduction, per_head in cases:
+    values = {"key_start": one, "row_mask": torch.ones(1, 64, dtype=torch.bool), "softcap": 50.0, "sliding_window": 99}
+    for call in calls:
+        query = torch.empty(1, 2 * call.group, 64, head_dim, dtype=dtype)
+        key = torch.empty(1, 600, 2, head_dim, dtype=dtype).transpose(1, 2)
+        rows = 4 if call.label == "few rows" else 64
         yield (
-            label,
+            call.label,
             partial(
                 attention_column_sums_triton,
-                [query[:, :, :4] if label == "few rows" else query] * layers,
-                [key] * layers,
+                [query[:, :, :rows]] * call.layers,
+                [key] * call.layers,
                 column_start=one,
                 num_columns=512,
                 query_start=one,
-                lse=None,
+                lse=[torch.zeros(1, 2 * call.group, rows)] * call.layers if call.given_lse else None,
                 scale=0.1,
-                reduction=reduction,
-                per_head=per_head,
-                **options,
+                reduction="max" if "max" in call.options else "mean",
+                per_head="per_head" in call.options,
+                **{name: value if name in call.options else None for name, value in values.items()},
             ),
         )
 
 
-def decode_calls(dtype: torch.dtype, head_dim: int) -> Iterator[tuple[str, Callable]]:
+def decode_calls(dtype: torch.dtype, head_dim: int, thorough: bool = False) -> Iterator[tuple[str, Callable]]:
     from rlivs_kernels.ops.decode_attention.triton import decode_attention_triton
 
-    query = torch.empty(1, 28, 1, head_dim, dtype=dtype)
-    key = torch.empty(1, 6430, 4, head_dim, dtype=dtype).transpose(1, 2)
     one = torch.zeros(1, dtype=torch.int32)
     sums = torch.zeros(1, 3136)
-    for label, column_sums, key_start in (("plain", None, None), ("scored", sums, None), ("scored padded", sums, one)):
-        if label == "scored padded" and head_dim not in (64, 128):
-            continue
+    cases = [("plain", 7, False, False), ("scored", 7, True, False)]
+    if thorough or head_dim in (64, 128):
+        cases.append(("scored padded", 7, True, True))
+    if thorough:
+        cases += [("padded", 7, False, True)]
+        cases += [(f"scored group {group}", group, True, False) for group in (1, 2, 4, 8, 17, 64)]
+    for label, group, scored, padded in cases:
+        query = torch.empty(1, 4 * group, 1, head_dim, dtype=dtype)
+        key = torch.empty(1, 6430, 4, head_dim, dtype=dtype).transpose(1, 2)
         yield (
             label,
             partial(
@@ -139,10 +178,10 @@ def decode_calls(dtype: torch.dtype, head_dim: int) -> Iterator[tuple[str, Calla
                 key,
                 key,
                 key_lengths=one,
-                key_start=key_start,
-                column_start=None if column_sums is None else one,
-                num_columns=0 if column_sums is None else 3136,
-                column_sums=column_sums,
+                key_start=one if padded else None,
+                column_start=one if scored else None,
+                num_columns=3136 if scored else 0,
+                column_sums=sums if scored else None,
                 scale=0.1,
             ),
         )
@@ -153,13 +192,14 @@ def variants(
     dtypes: Sequence[torch.dtype] = DTYPES,
     head_dims: Sequence[int] = HEAD_DIMS,
     operations: Sequence[str] = ("column_sums", "decode_attention"),
+    thorough: bool = False,
 ) -> list[Variant]:
     """Every distinct kernel that the calls above launch."""
     found: dict[Variant, str] = {}
     calls = {"column_sums": column_sum_calls, "decode_attention": decode_calls}
     for arch, dtype, head_dim, operation in itertools.product(architectures, dtypes, head_dims, operations):
         name = f"{str(dtype).removeprefix('torch.')} D={head_dim}"
-        for label, call in calls[operation](dtype, head_dim):
+        for label, call in calls[operation](dtype, head_dim, thorough):
             with observed(CHIPS[arch], partial(_keep, found, operation, arch, f"{name} {label}")):
                 call()
     return [replace(variant, label=label) for variant, label in found.items()]
@@ -311,6 +351,8 @@ def main() -> int:
     names = [str(dtype).removeprefix("torch.") for dtype in DTYPES]
     parser.add_argument("--dtype", nargs="+", default=names, choices=names)
     parser.add_argument("--operation", nargs="+", default=["column_sums", "decode_attention"])
+    parser.add_argument("--thorough", action="store_true", help="more variants of the Triton kernels, 1,700 in all")
+    parser.add_argument("--cuda", action=argparse.BooleanOptionalAction, default=True, help="the CUDA kernels, too")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the rows to this file, too")
     options = parser.parse_args()
@@ -318,11 +360,15 @@ def main() -> int:
         print("TRITON_INTERPRET=1 compiles nothing; unset it", file=sys.stderr)
         return 2
     wanted = variants(
-        options.arch, [getattr(torch, name) for name in options.dtype], options.head_dim, options.operation
+        options.arch,
+        [getattr(torch, name) for name in options.dtype],
+        options.head_dim,
+        options.operation,
+        options.thorough,
     )
     rows = []
     print(HEADER)
-    for row in itertools.chain(compile_all(wanted, options.processes), cuda_rows()):
+    for row in itertools.chain(compile_all(wanted, options.processes), cuda_rows() if options.cuda else ()):
         rows.append(row)
         print(line(row), flush=True)
     if options.json:

@@ -41,9 +41,6 @@ def test_triton_names_its_limits():
     wide = torch.zeros(1, 1, 9, 320, device=DEVICE)
     with pytest.raises(ValueError, match="head sizes up to 256, not 320"):
         decode_attention(wide[:, :, :1], wide, wide, key_lengths=3, backend="triton")
-    heads = torch.zeros(1, 65, 1, 16, device=DEVICE)
-    with pytest.raises(ValueError, match="up to 64 query heads a KV head, not 65"):
-        decode_attention(heads, key[:, :1], key[:, :1], key_lengths=3, backend="triton")
 
 
 def test_triton_names_a_cpu_where_nothing_interprets(monkeypatch):

@@ -33,7 +33,7 @@ NORMALISER_TILES = {
     (False, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=4),
 }
 COLUMN_TILES = {
-    (True, 2, 64): Tiles(rows=64, keys=256, warps=8, stages=3, resident=2, registers=128),
+    (True, 2, 64): Tiles(rows=64, keys=128, warps=8, stages=3, resident=2, registers=128),
     (True, 2, 128): Tiles(rows=64, keys=256, warps=8, stages=3, resident=2, registers=128),
     (True, 2, 256): Tiles(rows=64, keys=128, warps=8, stages=2, resident=1),
     (True, 4, 64): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),

@@ -12,7 +12,7 @@ MAX_SPLITS = 128
 COLUMNS_A_PROGRAM = 32
 HEADS_A_STEP = 16
 
-# By (as large as Hopper, bytes an element, padded head size); rows is the padded group. Chosen so that the keys and
+# By (as large as Hopper, bytes an element, padded head size); rows is the heads of a group that share a tile. Chosen so that the keys and
 # values in flight on a multiprocessor, resident * stages * 2 * keys * D * bytes, cover the memory's latency.
 SPLIT_TILES = {
     (True, 2, 64): Tiles(rows=16, keys=128, warps=4, stages=3, resident=2),
@@ -35,8 +35,6 @@ def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
     reason = device_limit(query)
     if reason is None and query.shape[3] > MAX_HEAD_DIM:
         reason = f"it takes head sizes up to {MAX_HEAD_DIM}, not {query.shape[3]}"
-    if reason is None and query.shape[1] > 64 * key.shape[1]:
-        reason = f"it takes up to 64 query heads a KV head, not {query.shape[1] // key.shape[1]}"
     return reason
 
 
@@ -59,7 +57,8 @@ def decode_attention_triton(
     chip = chip_of(query.device)
     block_d = max(16, triton.next_power_of_2(head_dim))
     tiles = SPLIT_TILES[chip.large, query.element_size(), max(64, block_d)]
-    wanted = triton.cdiv(chip.multiprocessors * tiles.resident, batch * num_kv_heads)
+    head_tiles = num_kv_heads * triton.cdiv(group_size, tiles.rows)
+    wanted = triton.cdiv(chip.multiprocessors * tiles.resident, batch * head_tiles)
     splits = max(1, min(wanted, triton.cdiv(num_keys, tiles.keys), MAX_SPLITS))
 
     out = torch.empty((batch, num_heads, 1, head_dim), dtype=query.dtype, device=query.device)
@@ -73,7 +72,7 @@ def decode_attention_triton(
     flags = {"HEAD_DIM": head_dim, "BLOCK_D": block_d, "KEY_START": key_start is not None, "SCORED": scored}
     launch(
         triton_kernels.attend_split,
-        (splits, num_kv_heads, batch),
+        (splits, head_tiles, batch),
         [
             query,
             key,
@@ -96,7 +95,7 @@ def decode_attention_triton(
         ],
         {
             "GROUP": group_size,
-            "BLOCK_G": max(tiles.rows, triton.next_power_of_2(group_size)),
+            "BLOCK_G": tiles.rows,
             "BLOCK_KEYS": tiles.keys,
             "FLOAT32": query.dtype == torch.float32,
             **flags,

@@ -1,8 +1,8 @@
 # mypy: ignore-errors
 """Triton kernels of scoring decode attention: keys are split over programs, one more launch combines the splits.
 
-The query heads of a group are packed beside each other, so a key and value tile is read once for all of them. Keys are
-on the M side of the products and heads, padded to BLOCK_G, on the N side.
+The query heads of a group are packed beside each other, so a key and value tile is read once for BLOCK_G of them. Keys
+are on the M side of the products and heads, padded to BLOCK_G, on the N side.
 """
 
 import triton
@@ -51,12 +51,14 @@ def attend_split(
     SCORED leaves the logits (log2 units) of the columns in logits_of_columns [B, Hq, N]: kept as logits and not as
     exp2(logit - maximum of the split), they neither underflow nor depend on a maximum that is still growing.
     Every split gets an equal share of the row's own length, so a long cache with few keys still fills the chip.
-    Grid (splits, Hkv, B).
+    Grid (splits, Hkv x tiles of BLOCK_G heads, B).
     """
     split = tl.program_id(0)
-    kv_head = tl.program_id(1)
+    tiles: tl.constexpr = (GROUP + BLOCK_G - 1) // BLOCK_G
+    kv_head = tl.program_id(1) // tiles
+    num_heads = tl.num_programs(1) // tiles * GROUP
     batch = tl.program_id(2)
-    group = tl.arange(0, BLOCK_G)
+    group = tl.program_id(1) % tiles * BLOCK_G + tl.arange(0, BLOCK_G)
     head = kv_head * GROUP + group
     dim = tl.arange(0, BLOCK_D)
     offset = tl.arange(0, BLOCK_KEYS)
@@ -81,7 +83,7 @@ def attend_split(
     first_column = 0
     if SCORED:
         first_column = tl.load(column_start + batch)
-        logits_of_columns += (batch.to(tl.int64) * tl.num_programs(1) * GROUP) * num_columns
+        logits_of_columns += batch.to(tl.int64) * num_heads * num_columns
 
     highest = tl.full([BLOCK_G], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_G], tl.float32)
@@ -120,7 +122,7 @@ def attend_split(
         highest = higher
 
     highest = tl.where(highest == float("-inf"), 0.0, highest)
-    place = (batch * tl.num_programs(1) * GROUP + head).to(tl.int64) * splits + split
+    place = (batch * num_heads + head).to(tl.int64) * splits + split
     tl.store(split_lse + place, highest + tl.log2(total), mask=in_group)
     mix = mix / tl.where(total == 0.0, 1.0, total)[None, :]
     tl.store(
