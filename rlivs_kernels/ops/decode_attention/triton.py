@@ -12,8 +12,9 @@ MAX_SPLITS = 128
 COLUMNS_A_PROGRAM = 32
 HEADS_A_STEP = 16
 
-# By (as large as Hopper, bytes an element, padded head size); rows is the heads of a group that share a tile. Chosen so that the keys and
-# values in flight on a multiprocessor, resident * stages * 2 * keys * D * bytes, cover the memory's latency.
+# By (as large as Hopper, bytes an element, padded head size); rows is how many heads of a group share a tile. Chosen so
+# that the keys and values in flight on a multiprocessor, resident * stages * 2 * keys * D * bytes, cover the memory's
+# latency.
 SPLIT_TILES = {
     (True, 2, 64): Tiles(rows=16, keys=128, warps=4, stages=3, resident=2),
     (True, 2, 128): Tiles(rows=16, keys=64, warps=4, stages=3, resident=2),
