@@ -12,10 +12,9 @@ if not torch.cuda.is_available():
     # Triton reads it when it is first imported.
     os.environ["TRITON_INTERPRET"] = "1"
 
-import httpx
 import pytest
-from browser import wait_for
 from documents import cut_film
+from waiting import wait_for
 
 
 @pytest.fixture
@@ -29,6 +28,8 @@ def beside_a_video(tmp_path, monkeypatch):
 @pytest.fixture
 def serving():
     """Start `rlivs serve` with a line's arguments; its address."""
+    import httpx
+
     processes = []
 
     def start(arguments):

@@ -6,15 +6,14 @@ import base64
 import json
 import shutil
 import subprocess
-import time
 import urllib.request
 from itertools import count
 from pathlib import Path
 
+from waiting import PATIENCE, wait_for
 from websockets.sync.client import connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 120.0
 
 
 class Browser:
@@ -126,14 +125,3 @@ class Browser:
             self.faults.append(details.get("exception", {}).get("description") or details["text"])
         elif message.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error":
             self.faults.append(f"{parameters['entry']['text']} {parameters['entry'].get('url', '')}")
-
-
-def wait_for(condition, what, patience=PATIENCE):
-    """The first true value of `condition()`; AssertionError naming `what` when none came."""
-    deadline = time.monotonic() + patience
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"waited {patience:g} s for {what}"
-        time.sleep(0.05)

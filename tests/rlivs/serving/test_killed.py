@@ -13,10 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browser import CHROMIUM, Browser, wait_for
+from browser import CHROMIUM, Browser
 from films import write_film
 from memory_rows import everything, stored_texts
 from tiny_models import save_tiny_checkpoint
+from waiting import wait_for
 
 from rlivs.memory.visual import VisualMemory
 
