@@ -33,7 +33,8 @@ def write_video(stream: Stream, path: Path, *, side: int, rate: int, quality: in
         video.codec_context.thread_count = 1
         video.options = {"crf": str(quality), "preset": "medium", "g": str(8 * rate)}
         for picture in pictures.frames(stream, np.arange(round(stream.seconds * rate)) / rate, side):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            # Converted here: what the encoder converts by itself has other bytes now and then.
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")))
         container.mux(video.encode())
 
 

@@ -35,7 +35,10 @@ def write_video(path: Path, takes: Sequence[Take], *, side: int, rate: int, qual
         for take in takes:
             count = round(take.seconds * rate)
             for frame in render.render(take.scene, side, np.arange(count) / count):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+                # Converted here: what the encoder converts by itself has other bytes now and then.
+                container.mux(
+                    stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p"))
+                )
         container.mux(stream.encode())
 
 

@@ -89,7 +89,7 @@ def caption_streams(backbone: Backbone, footage: Footage, policy: Policy, detail
                 chosen = choose(policy, footage, s, clip, found[s])
                 kept[s].append(chosen.numpy())
                 if policy.slots:
-                    memory[s] = _remember(memory[s], visual[s].select(clip, chosen), policy)
+                    memory[s] = remember(memory[s], visual[s].select(clip, chosen), policy)
     found_detail = np.stack(details, 1) if details else None
     return Run(captions, kept, np.stack(scores, 1), found_detail, memories)
 
@@ -107,7 +107,7 @@ def choose(policy: Policy, footage: Footage, stream: int, clip: int, scores: Ten
     return rk.select_top_tokens(scores[None].float(), policy.keep)[0]
 
 
-def _remember(memory: list[SelectedTokens], new: SelectedTokens, policy: Policy) -> list[SelectedTokens]:
+def remember(memory: list[SelectedTokens], new: SelectedTokens, policy: Policy) -> list[SelectedTokens]:
     """Memory after a clip. Semantic eviction drops the older one of the two slots that are most alike."""
     memory = [*memory, new]
     if len(memory) <= policy.slots:

@@ -39,11 +39,12 @@ class Plan:
     tower_steps: int = 260
     tower_frames: int = 56
     tower_rate: float = 1e-3
-    steps: int = 900
+    steps: int = 800
     rate: float = 8e-4
-    caption_tokens: int = 4400
-    clip_question_tokens: int = 1800
-    list_tokens: int = 3000
+    caption_tokens: int = 5200
+    clip_question_tokens: int = 1500
+    list_tokens: int = 2400
+    probe: float = 0.5  # weight of the motion probe
     asked: int = 12
     lines: int = 30
     aid: float = 0.3
@@ -80,12 +81,19 @@ def train_language_model(
     readings = reading.Probes(model.config.text_config.hidden_size, tokenizer.get_vocab_size())
     parts = ("language_model", "lm_head", "image_newline")
     named = [(n, p) for n, p in model.named_parameters() if any(part in n for part in parts)]
-    optimizers = Optimizers([*named, *(("readings." + n, p) for n, p in readings.named_parameters())])
+    optimizers = Optimizers(
+        [
+            *named,
+            *(("readings." + n, p) for n, p in readings.named_parameters()),
+            *(("probe." + n, p) for n, p in probe.named_parameters()),
+        ]
+    )
     state_file, first = directory / "state.pt", 0
     if state_file.exists():
         state = torch.load(state_file)
         model.load_state_dict(state["model"])
         readings.load_state_dict(state["readings"])
+        probe.load_state_dict(state["probe"])
         optimizers.load_state_dict(state["optimizers"])
         first = state["step"]
     old_mix = captioning.CaptionMix((1, 2), (16,), memory=0.5)
@@ -98,7 +106,7 @@ def train_language_model(
                 figures = {f"first_{name}": value for name, value in seen.items()}
             else:
                 batch = stream_captions.draw(clips, tokenizer, rng, plan.caption_tokens)
-                total, figures = captioning.loss(model, tokenizer, probe, batch, 0.0)
+                total, figures = captioning.loss(model, tokenizer, probe, batch, plan.probe)
                 if batch.memory is not None:
                     figures = {f"memory_{name}": value for name, value in figures.items()}
             asked = clip_questions.draw(clips, tokenizer, rng, plan.clip_question_tokens)
@@ -117,6 +125,7 @@ def train_language_model(
         log.add("language", step, figures)
         if (step + 1) % 50 == 0 or step + 1 == plan.steps:
             state = {"step": step + 1, "model": model.state_dict(), "readings": readings.state_dict()}
+            state["probe"] = probe.state_dict()
             torch.save(state | {"optimizers": optimizers.state_dict()}, directory / "state.new")
             (directory / "state.new").replace(state_file)
             export(model, model.state_dict(), directory / "checkpoint")
@@ -150,12 +159,11 @@ def train(directory: Path, start: Path, plan: Plan) -> None:
     token_files = [directory / f"tokens{i}.pt" for i in plan.chunks]
     for frames, file in zip(frame_files, token_files, strict=True):
         if not file.exists():
-            encoded, thing = stream_pool.encode(model, Rendered.load([frames]))
-            torch.save({"tokens": encoded, "thing": thing}, file)
+            torch.save({"tokens": stream_pool.encode(model, Rendered.load([frames]))}, file)
     if not (directory / "first_world.pt").exists():
         pool.save(pool.build(model, SEED, plan.first_world_clips, 0), directory / "first_world.pt")
     indices = [i for number in plan.chunks for i in range(number * size, (number + 1) * size)]
-    clips, held = split(stream_pool.load(token_files, SEED, indices))
+    clips, held = split(stream_pool.load(frame_files, token_files, SEED, indices))
     train_language_model(model, directory, plan, clips, held, log)
 
 
@@ -163,7 +171,9 @@ def split(whole: stream_pool.StreamPool) -> tuple[stream_pool.StreamPool, stream
     """The last streams apart from the others."""
     parts = []
     for cut in (slice(None, -HELD_STREAMS), slice(-HELD_STREAMS, None)):
-        parts.append(stream_pool.StreamPool(whole.tokens[cut], whole.thing[cut], whole.streams[cut], whole.truths[cut]))
+        parts.append(
+            stream_pool.StreamPool(whole.tokens[cut], whole.colour[cut], whole.streams[cut], whole.truths[cut])
+        )
     return parts[0], parts[1]
 
 

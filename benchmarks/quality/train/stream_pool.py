@@ -12,24 +12,30 @@ from torch import Tensor, nn
 from benchmarks.quality.world import grammar
 from benchmarks.quality.world.script import Stream
 from benchmarks.quality.world.streams import sample_stream
-from benchmarks.quality.world.truth import ClipTruth, stream_truths
+from benchmarks.quality.world.truth import ClipTruth, stream_truths, told_frames
 
 from .model import FRAMES_PER_CLIP, KEPT_TOKENS, TOKENS_PER_FRAME, visual_tokens
 from .stream_frames import STREAM_CLIPS, Rendered
 
-NEWEST_FIRST = (1, 1, 2, 3, 4, 8, 12, 16, 16)  # memory lengths to train with
+MEMORY_LENGTHS = (1, 1, 2, 3, 4, 4, 8, 12, 16, 16)  # to train with
+MEMORY_SHARE = 0.55
+UNKNOWN_FRAMES = 4  # of a told shot, in which a thing's motion cannot yet be known
 
 
 @dataclass
 class StreamPool:
-    """`tokens` `[streams, 24, 16, 16, hidden]` bfloat16, `thing` `[streams, 24, 256]` bool: a thing is in the cell."""
+    """`tokens` `[streams, 24, 16, 16, hidden]` bfloat16; `colour` `[streams, 24, 16, 16]` int8: of the thing in a cell.
+
+    Where there is no thing in a cell its colour is -1.
+    """
 
     tokens: Tensor
-    thing: np.ndarray
+    colour: np.ndarray
     streams: list[Stream]
     truths: list[list[ClipTruth]]
 
     def __post_init__(self) -> None:
+        self.thing = self.colour.reshape(*self.colour.shape[:2], -1) >= 0
         flat = [(s, c) for s, truths in enumerate(self.truths) for c in range(len(truths))]
         self.clips = np.array(flat)
         self.past = np.array([(s, c) for s, c in flat if self.truths[s][c].needs_past])
@@ -41,6 +47,19 @@ class StreamPool:
         known = {t.name for other in earlier if other.shot == truth.shot for t in other.seen_things}
         told = [t for t in truth.things if t.name not in truth.hidden or t.name in known]
         return grammar.caption(tuple(told))
+
+    def motions(self, stream: int, clip: int) -> np.ndarray:
+        """Number of the motion of the thing in each cell `[16, 16]`, -100 where there is none or it cannot be known."""
+        truth = self.truths[stream][clip]
+        found = np.full(self.colour.shape[2:], -100)
+        colour = self.colour[stream, clip]
+        for thing in truth.seen_things:
+            where = colour == grammar.COLOURS.index(thing.colour)
+            found[where] = grammar.MOTIONS.index(thing.motion)
+        told = told_frames(self.streams[stream], truth, clip)
+        found[~told] = -100
+        found[np.flatnonzero(told)[:UNKNOWN_FRAMES]] = -100
+        return found
 
     def memory(self, rng: np.random.Generator, stream: int, clip: int, slots: int) -> Tensor:
         """Tokens `[slots * 16, hidden]` that the clips before may have left: mostly those of things."""
@@ -57,29 +76,28 @@ class StreamPool:
 
 
 @torch.no_grad()
-def encode(model: nn.Module, rendered: Rendered) -> tuple[Tensor, Tensor]:
-    """Visual tokens `[n, 16, 16, hidden]` bfloat16 of rendered clips, and which cells have a thing."""
+def encode(model: nn.Module, rendered: Rendered) -> Tensor:
+    """Visual tokens `[n, 16, 16, hidden]` bfloat16 of rendered clips."""
     parts = []
     for clip in rendered.frames:
         with torch.autocast("cpu", torch.bfloat16):
             parts.append(visual_tokens(model, clip).to(torch.bfloat16))
-    return torch.stack(parts), rendered.colour >= 0
+    return torch.stack(parts)
 
 
-def load(paths: list[Path], seed: int, indices: list[int]) -> StreamPool:
-    """The encoded streams in `paths`, which are streams `(seed, i)` for `indices` in this order."""
-    parts = [torch.load(path) for path in paths]
-    tokens = torch.cat([part["tokens"] for part in parts])
-    thing = torch.cat([part["thing"] for part in parts])
+def load(frames: list[Path], tokens: list[Path], seed: int, indices: list[int]) -> StreamPool:
+    """The streams rendered in `frames` and encoded in `tokens`: `(seed, i)` for `indices`, in this order."""
+    encoded = torch.cat([torch.load(path)["tokens"] for path in tokens])
+    colour = torch.cat([torch.load(path, mmap=True)["colour"] for path in frames])
     streams = [sample_stream((seed, index), STREAM_CLIPS) for index in indices]
     shape = (len(streams), STREAM_CLIPS)
     return StreamPool(
-        tokens.view(*shape, FRAMES_PER_CLIP, TOKENS_PER_FRAME, -1),
-        thing.view(*shape, -1).numpy(),
+        encoded.view(*shape, FRAMES_PER_CLIP, TOKENS_PER_FRAME, -1),
+        colour.view(*shape, FRAMES_PER_CLIP, TOKENS_PER_FRAME).numpy(),
         streams,
         [stream_truths(stream) for stream in streams],
     )
 
 
 def draw_memory_length(rng: np.random.Generator) -> int:
-    return int(rng.choice(NEWEST_FIRST)) if rng.random() < 0.6 else 0
+    return int(rng.choice(MEMORY_LENGTHS)) if rng.random() < MEMORY_SHARE else 0
