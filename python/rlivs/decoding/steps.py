@@ -9,8 +9,9 @@ from transformers import Cache
 
 from rlivs.backbones.protocol import Prompt
 
-# A longer prompt is run in pieces of this many positions, so that a piece's activations bound the memory.
-PREFILL_CHUNK = 8192
+# A longer prompt is run in pieces of this many positions, so that a piece's activations bound the memory. A caption's
+# and an answer's prompt of the usual size are one piece each: only the first piece needs no mask.
+PREFILL_CHUNK = 12_288
 
 
 class Steps:

@@ -4,32 +4,11 @@ import gc
 
 import pytest
 import torch
-from tiny_models import load_tiny_backbone
-from transformers import DynamicCache
+from random_prompts import by_generate, in_turns, random_prompt
 
-from rlivs.backbones import Prompt, load_backbone
-from rlivs.decoding import RepetitionGuard, generate_greedily, graph, greedy, greedy_tokens, steps
+from rlivs.decoding import RepetitionGuard, generate_greedily, greedy, steps
 from rlivs.decoding.reading import RUN_AHEAD, TokenReader
 from rlivs.scoring import patch
-
-HIDDEN = 32
-
-
-def random_prompt(seed, shortest=1, longest=60):
-    generator = torch.Generator().manual_seed(seed)
-    length = int(torch.randint(shortest, longest + 1, (), generator=generator))
-    return Prompt(torch.randn(1, length, HIDDEN, generator=generator), slice(0, max(1, length // 2)))
-
-
-def by_generate(backbone, prompt, max_new_tokens):
-    return backbone.model.generate(
-        inputs_embeds=prompt.inputs_embeds,
-        attention_mask=torch.ones(1, prompt.length, dtype=torch.long),
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=list(backbone.eos_token_ids),
-        pad_token_id=0,
-    )
 
 
 @pytest.fixture
@@ -75,12 +54,6 @@ def test_tokens_are_handed_on_as_they_come(backbone):
     seen = []
     ids = generate_greedily(backbone, random_prompt(1), 9, seen.append)
     assert seen == ids[0].tolist()
-
-
-def in_turns(backbone, prompts, max_new_tokens):
-    """The ids of several texts, one step of each at a time."""
-    texts = [greedy_tokens(backbone, prompt, max_new_tokens) for prompt in prompts]
-    return [list(ids) for ids in zip(*zip(*texts, strict=True), strict=True)]
 
 
 def test_texts_may_take_turns(backbone):
@@ -161,52 +134,6 @@ def test_a_guard_leaves_other_texts_alone(ending):
         assert not guard.looped
 
 
-# What a GPU does, as far as a CPU can tell: the static cache, reading nothing back in a step, tokens read late.
-
-
-def test_steps_over_a_static_cache_choose_the_same_tokens(backbone):
-    for seed in range(5):
-        prompt = random_prompt(seed)
-        fixed = steps.Steps(backbone.model, prompt, graph.static_cache(backbone.model, prompt.length + 20))
-        grown = steps.Steps(backbone.model, prompt, DynamicCache(config=backbone.model.get_decoder().config))
-        with torch.no_grad():
-            for index in range(20):
-                for one in (fixed, grown):
-                    one.prefill() if index == 0 else one.step()
-                assert torch.equal(fixed.token, grown.token)
-
-
-class Seen(torch.utils._python_dispatch.TorchDispatchMode):
-    """Notes which operations run."""
-
-    def __init__(self):
-        super().__init__()
-        self.operations = set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.operations.add(function.overloadpacket.__name__)
-        return function(*args, **(kwargs or {}))
-
-
-def test_a_step_reads_nothing_back_and_keeps_its_tensors(backbone):
-    prompt = random_prompt(0, 20, 20)
-    with patch(backbone.model, layers="all") as handle, handle.clip(slice(2, 9), prompt_length=20), torch.no_grad():
-        one = steps.Steps(backbone.model, prompt, graph.static_cache(backbone.model, 40))
-        one.prefill()
-        one.step()
-        token, keys = one.token.data_ptr(), one._cache.layers[0].keys.data_ptr()
-        with Seen() as seen:
-            one.step()
-        # each of these waits for the device, or makes a tensor from host memory
-        assert not seen.operations & {"_local_scalar_dense", "item", "nonzero", "lift_fresh", "lift", "equal"}
-        assert "index_copy_" in seen.operations
-        assert (one.token.data_ptr(), one._cache.layers[0].keys.data_ptr()) == (token, keys)
-
-
-def test_a_cpu_captures_nothing(backbone):
-    assert not graph.can_capture(backbone.model)
-
-
 class FakeEvent:
     """Done only once it is waited for, or after `patience` looks."""
 
@@ -270,55 +197,3 @@ def test_a_text_ends_where_it_should_when_tokens_come_late(ending, monkeypatch):
             assert torch.equal(*texts)
             assert torch.equal(*scores)
             assert seen == texts[0][0].tolist() * 2
-
-
-@pytest.fixture
-def both(tmp_path):
-    """The same weights on the CPU and on the GPU, in float32, with texts that end early."""
-    on_cpu = load_tiny_backbone(tmp_path, "llava_onevision")
-    on_gpu = load_backbone(tmp_path, device="cuda", dtype=torch.float32)
-    on_cpu.eos_token_ids = on_gpu.eos_token_ids = tuple(range(0, 256, 16))
-    return on_cpu, on_gpu
-
-
-def on_cuda(prompt):
-    return Prompt(prompt.inputs_embeds.cuda(), prompt.columns)
-
-
-@pytest.mark.gpu
-def test_captured_steps_choose_and_score_the_same(both):
-    on_cpu, on_gpu = both
-    assert graph.can_capture(on_gpu.model)
-    with patch(on_cpu.model, layers="all") as cpu_handle, patch(on_gpu.model, layers="all") as gpu_handle:
-        for seed in range(60):
-            prompt, limit = random_prompt(seed, 12), 1 + seed % 40
-            with cpu_handle.clip(prompt.columns, prompt_length=prompt.length):
-                ids = generate_greedily(on_cpu, prompt, limit)
-            with gpu_handle.clip(prompt.columns, prompt_length=prompt.length):
-                gpu_ids = generate_greedily(on_gpu, on_cuda(prompt), limit)
-            assert torch.equal(gpu_ids.cpu(), ids)
-            torch.testing.assert_close(gpu_handle.scores(gpu_ids).cpu(), cpu_handle.scores(ids), rtol=1e-3, atol=1e-5)
-    assert on_gpu.model.get_decoder() in graph._last_graphs
-
-
-@pytest.mark.gpu
-def test_captured_texts_may_take_turns(both):
-    on_cpu, on_gpu = both
-    prompts = [random_prompt(seed, 12, 60) for seed in range(3)]
-    assert in_turns(on_gpu, [on_cuda(prompt) for prompt in prompts], 20) == in_turns(on_cpu, prompts, 20)
-
-
-@pytest.mark.gpu
-def test_captured_steps_do_not_gather_memory(both):
-    _, on_gpu = both
-
-    def run(seed):
-        generate_greedily(on_gpu, on_cuda(random_prompt(seed, 12)), 20)
-        torch.cuda.synchronize()
-
-    for seed in range(40):
-        run(seed)
-    before = torch.cuda.memory_reserved()
-    for seed in range(500):
-        run(seed)
-    assert torch.cuda.memory_reserved() == before

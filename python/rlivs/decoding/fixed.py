@@ -1,0 +1,151 @@
+"""Decode steps whose tensors all stay where they are: a cache of fixed size, its length on the device, no mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from transformers import Cache
+from transformers.cache_utils import StaticLayer
+
+import rlivs_kernels
+from rlivs.backbones.protocol import Prompt
+from rlivs.decoding.steps import Steps
+
+# Cache lengths are multiples of this, so that the next text's cache fits the memory of the last one's.
+CACHE_BLOCK = 1024
+
+
+class FixedSteps(Steps):
+    """Steps of one text of up to `max_new_tokens` tokens, each the same operations on the same addresses.
+
+    Every layer attends by `rlivs_kernels.decode_attention`, which reads the cache's length from the device and no key
+    beyond it: transformers would build a mask of the cache's full size, and read all of it, repeated for every head.
+    """
+
+    def __init__(self, model: Any, prompt: Prompt, max_new_tokens: int) -> None:
+        length = -(-(prompt.length + max_new_tokens) // CACHE_BLOCK) * CACHE_BLOCK
+        self.fed = Fed(prompt.inputs_embeds.device)
+        layers = [FixedLayer(length, self.fed) for _ in range(model.get_decoder().config.num_hidden_layers)]
+        super().__init__(model, prompt, Cache(layers=layers))
+
+    def prefill(self) -> None:
+        super().prefill()
+        self.fed.count_on_device()
+
+    def step(self) -> None:
+        with StepAttention(self.fed.lengths), fused_norms(self.decoder):
+            super().step()
+
+    def _run(self, **inputs: Any) -> torch.Tensor:
+        self.fed.begin(inputs["position_ids"].shape[-1])
+        return super()._run(**inputs)
+
+
+class Fed:
+    """How many positions the layers of a cache hold: on the host while the prompt is run, on the device after it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.calls = 0
+        self.start = self.stop = 0
+        self.on_device = False
+        # The number of positions, twice, as whoever asks wants it; and the place of the newest.
+        self.length = torch.zeros((), dtype=torch.int64, device=device)
+        self.lengths = torch.zeros(1, dtype=torch.int32, device=device)
+        self.place = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def begin(self, count: int) -> None:
+        """The model is about to be fed `count` more positions."""
+        self.calls += 1
+        self.start, self.stop = self.stop, self.stop + count
+        if self.on_device:
+            for counter in (self.length, self.lengths, self.place):
+                counter.add_(1)
+        else:
+            self.length.fill_(self.stop)
+
+    def count_on_device(self) -> None:
+        """From now on one position at a time, by operations that can be replayed."""
+        self.on_device = True
+        self.lengths.fill_(self.stop)
+        self.place.fill_(self.stop - 1)
+
+
+class FixedLayer(StaticLayer):
+    """Keys and values `[B, Hkv, max_cache_len, D]` of one layer; all layers share one count of positions."""
+
+    is_compileable = False  # else transformers builds a mask for every step
+
+    def __init__(self, max_cache_len: int, fed: Fed) -> None:
+        super().__init__(max_cache_len=max_cache_len)
+        self._fed = fed
+        self._calls = 0
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        self._calls = self._fed.calls
+        for states, new in ((self.keys, key_states), (self.values, value_states)):
+            if self._fed.on_device:
+                states.index_copy_(2, self._fed.place, new)
+            else:
+                states[:, :, self._fed.start : self._fed.stop].copy_(new)
+        return self.keys, self.values
+
+    def get_seq_length(self) -> Any:
+        """Before the layer's update in a call an int, after it a tensor on the device."""
+        return self._fed.length if self._calls == self._fed.calls else self._fed.start
+
+
+class StepAttention(TorchFunctionMode):
+    """While open, attention of one row a head is `decode_attention` over the first `lengths` `[1]` (int32) keys."""
+
+    def __init__(self, lengths: torch.Tensor) -> None:
+        super().__init__()
+        self._lengths = lengths
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is not nn.functional.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        query, key, value = args
+        out, _ = rlivs_kernels.decode_attention(query, key, value, key_lengths=self._lengths, scale=kwargs.get("scale"))
+        return out
+
+
+@contextmanager
+def fused_norms(decoder: nn.Module) -> Iterator[None]:
+    """While open, the decoder's RMS norms are one operation each: eight small ones cost a step more than its attention.
+
+    The product is rounded once, where transformers rounds the normalised value first.
+    """
+    norms = [
+        module
+        for module in decoder.modules()
+        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon") and not _is_wrapped(module)
+    ]
+    for norm in norms:
+        weight: Any = norm.weight
+        norm.forward = partial(_rms_norm, weight, float(norm.variance_epsilon))  # type: ignore[arg-type, method-assign]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
+
+
+def _is_wrapped(module: nn.Module) -> bool:
+    return "forward" in vars(module)
+
+
+def _rms_norm(weight: torch.Tensor, epsilon: float, hidden_states: torch.Tensor) -> torch.Tensor:
+    return nn.functional.rms_norm(hidden_states, weight.shape, weight, epsilon)

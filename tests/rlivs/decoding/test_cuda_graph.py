@@ -1,0 +1,165 @@
+"""On a CUDA device: captured steps choose and score what plain ones do, again and again, beside other work."""
+
+import logging
+import threading
+
+import pytest
+import torch
+from random_prompts import in_turns, random_prompt
+from tiny_models import load_tiny_backbone
+
+from rlivs.backbones import Prompt, load_backbone
+from rlivs.decoding import fixed, generate_greedily, graph, greedy
+from rlivs.scoring import patch
+
+pytestmark = pytest.mark.gpu
+ENDS = tuple(range(0, 256, 16))
+
+
+@pytest.fixture(params=["llava_onevision", "qwen2_5_vl"])
+def both(request, tmp_path):
+    """The same weights on the CPU and on the GPU, in float32, with texts that end early."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    on_cpu = load_tiny_backbone(tmp_path, request.param)
+    on_gpu = load_backbone(tmp_path, device="cuda", dtype=torch.float32)
+    on_cpu.eos_token_ids = on_gpu.eos_token_ids = ENDS
+    return on_cpu, on_gpu
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often graphs were captured and replayed."""
+    counts = {"capture": 0, "replay": 0}
+    real = torch.cuda.CUDAGraph
+
+    class Counted(real):
+        def capture_begin(self, *args, **kwargs):
+            counts["capture"] += 1
+            return super().capture_begin(*args, **kwargs)
+
+        def replay(self):
+            counts["replay"] += 1
+            return super().replay()
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Counted)
+    return counts
+
+
+def on_cuda(prompt):
+    return Prompt(prompt.inputs_embeds.cuda(), prompt.columns)
+
+
+def test_captured_steps_choose_and_score_the_same(both):
+    on_cpu, on_gpu = both
+    assert graph.can_capture(on_gpu.model)
+    with patch(on_cpu.model, layers="all") as cpu_handle, patch(on_gpu.model, layers="all") as gpu_handle:
+        for seed in range(60):
+            prompt, limit = random_prompt(seed, 12), 1 + seed % 40
+            with cpu_handle.clip(prompt.columns, prompt_length=prompt.length):
+                ids = generate_greedily(on_cpu, prompt, limit)
+            with gpu_handle.clip(prompt.columns, prompt_length=prompt.length):
+                gpu_ids = generate_greedily(on_gpu, on_cuda(prompt), limit)
+            assert torch.equal(gpu_ids.cpu(), ids)
+            torch.testing.assert_close(gpu_handle.scores(gpu_ids).cpu(), cpu_handle.scores(ids), rtol=1e-3, atol=1e-5)
+    assert on_gpu.model.get_decoder() in graph._last_graphs
+    assert on_gpu.model.get_decoder() not in graph._refused
+
+
+@pytest.mark.parametrize("mode", ["deferred", "fused"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_a_replay_is_bit_for_bit_a_plain_step(tmp_path, monkeypatch, counted, mode, dtype):
+    load_tiny_backbone(tmp_path, "llava_onevision")
+    backbone = load_backbone(tmp_path, device="cuda", dtype=dtype)
+    backbone.eos_token_ids = ()
+    monkeypatch.setattr(backbone.model.generation_config, "eos_token_id", None)
+    with patch(backbone.model, layers="all", mode=mode) as handle:
+        for seed in range(6):
+            prompt = random_prompt(seed, 12)
+            prompt, found = Prompt(prompt.inputs_embeds.to("cuda", dtype), prompt.columns), []
+            for begin in (graph.GraphedSteps, fixed.FixedSteps):
+                monkeypatch.setattr(greedy, "begin_steps", begin)
+                with handle.clip(prompt.columns, prompt_length=prompt.length):
+                    ids = generate_greedily(backbone, prompt, 40)
+                    found.append((ids, handle.scores(ids)))
+            assert torch.equal(found[0][0], found[1][0])
+            assert torch.equal(found[0][1], found[1][1])
+    assert counted == {"capture": 6, "replay": 6 * 38}
+
+
+def test_a_longer_text_is_captured_again(both, counted, monkeypatch):
+    """The cache of the second text is larger than the first one's, the third one's smaller again."""
+    on_cpu, on_gpu = both
+    monkeypatch.setattr(fixed, "CACHE_BLOCK", 32)
+    on_cpu.eos_token_ids = on_gpu.eos_token_ids = ()
+    for seed, length in ((0, 10), (1, 300), (2, 10)):
+        prompt = random_prompt(seed, length, length)
+        assert torch.equal(generate_greedily(on_gpu, on_cuda(prompt), 12).cpu(), generate_greedily(on_cpu, prompt, 12))
+    assert counted == {"capture": 3, "replay": 3 * 10}
+
+
+def test_captured_texts_may_take_turns(both):
+    on_cpu, on_gpu = both
+    prompts = [random_prompt(seed, 12, 60) for seed in range(3)]
+    assert in_turns(on_gpu, [on_cuda(prompt) for prompt in prompts], 20) == in_turns(on_cpu, prompts, 20)
+
+
+def test_other_threads_may_use_the_device_meanwhile(both, counted):
+    on_cpu, on_gpu = both
+    on_cpu.eos_token_ids = on_gpu.eos_token_ids = ()
+    done = threading.Event()
+
+    def work():
+        with torch.cuda.stream(torch.cuda.Stream()):
+            while not done.is_set():
+                big = torch.randn(512, 512, device="cuda")
+                (big @ big).sum().item()
+                torch.empty(2**24, device="cuda")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for seed in range(30):
+            prompt = random_prompt(seed, 12)
+            assert torch.equal(
+                generate_greedily(on_gpu, on_cuda(prompt), 12).cpu(), generate_greedily(on_cpu, prompt, 12)
+            )
+    finally:
+        done.set()
+        thread.join()
+    assert counted == {"capture": 30, "replay": 30 * 10}
+
+
+def test_what_cannot_be_captured_runs_as_it_is(both, counted, caplog):
+    on_cpu, on_gpu = both
+    on_cpu.eos_token_ids = on_gpu.eos_token_ids = ()
+    decoder = on_gpu.model.get_decoder()
+
+    def wait(module, args, output):
+        torch.cuda.current_stream().synchronize()
+
+    hook = decoder.layers[0].register_forward_hook(wait)
+    with caplog.at_level(logging.WARNING):
+        for seed in range(3):
+            prompt = random_prompt(seed, 12)
+            assert torch.equal(
+                generate_greedily(on_gpu, on_cuda(prompt), 12).cpu(), generate_greedily(on_cpu, prompt, 12)
+            )
+    hook.remove()
+    assert counted == {"capture": 1, "replay": 0}
+    assert sum("without a CUDA graph" in record.getMessage() for record in caplog.records) == 1
+    assert decoder in graph._refused
+
+
+def test_captured_steps_do_not_gather_memory(both):
+    _, on_gpu = both
+
+    def run(seed):
+        generate_greedily(on_gpu, on_cuda(random_prompt(seed, 12)), 20)
+        torch.cuda.synchronize()
+
+    for seed in range(40):
+        run(seed)
+    before = torch.cuda.memory_reserved()
+    for seed in range(500):
+        run(seed)
+    assert torch.cuda.memory_reserved() == before

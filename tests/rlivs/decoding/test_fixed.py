@@ -1,0 +1,167 @@
+"""What a GPU does, as far as a CPU can tell: fixed addresses, lengths on the device, nothing read back in a step."""
+
+import pytest
+import torch
+from random_prompts import by_generate, random_prompt
+from tiny_models import FAMILIES, load_tiny_backbone
+
+import rlivs_kernels
+from rlivs.backbones import Prompt
+from rlivs.decoding import fixed, generate_greedily, graph, greedy, steps
+from rlivs.scoring import patch
+
+PROMPTS = 30
+ENDS = tuple(range(0, 256, 16))  # so many end-of-sequence tokens that about half of the texts end early
+
+
+@pytest.fixture
+def on_fixed_steps(monkeypatch):
+    """The loop as on a GPU, but for the capture."""
+    monkeypatch.setattr(greedy, "begin_steps", fixed.FixedSteps)
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def family(request, tmp_path_factory):
+    backbone = load_tiny_backbone(tmp_path_factory.mktemp(request.param), request.param)
+    backbone.eos_token_ids = ENDS
+    return backbone
+
+
+def test_tokens_are_those_of_generate(family, on_fixed_steps):
+    early = 0
+    for seed in range(PROMPTS):
+        prompt, limit = random_prompt(seed), 1 + seed % 10
+        ids = generate_greedily(family, prompt, limit)
+        assert torch.equal(ids, by_generate(family, prompt, limit)), seed
+        early += ids.shape[1] < limit
+    assert PROMPTS // 8 < early < PROMPTS
+
+
+def test_prompts_in_pieces(family, on_fixed_steps, monkeypatch):
+    prompts = [random_prompt(seed, 20, 40) for seed in range(4)]
+    whole = [generate_greedily(family, prompt, 8) for prompt in prompts]
+    monkeypatch.setattr(steps, "PREFILL_CHUNK", 16)
+    assert all(torch.equal(generate_greedily(family, p, 8), text) for p, text in zip(prompts, whole, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["deferred", "fused", "rescore"])
+def test_scores_are_those_of_plain_steps(family, mode, monkeypatch):
+    monkeypatch.setattr(family.model.generation_config, "eos_token_id", list(ENDS))
+    with patch(family.model, layers="all", mode=mode) as handle:
+        for seed in range(4):
+            prompt, found = random_prompt(seed, 12, 60), []
+            for begin in (greedy.begin_steps, fixed.FixedSteps):
+                with monkeypatch.context() as patcher, handle.clip(prompt.columns, prompt_length=prompt.length):
+                    patcher.setattr(greedy, "begin_steps", begin)
+                    ids = generate_greedily(family, prompt, 9)
+                    found.append((ids, handle.scores(ids)))
+            assert torch.equal(found[0][0], found[1][0])
+            torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-5, atol=1e-8)
+
+
+def test_every_layer_attends_without_a_mask_and_no_further_than_it_is_filled(family, monkeypatch):
+    asked = []
+    real = rlivs_kernels.decode_attention
+
+    def spy(query, key, value, *, key_lengths, **options):
+        asked.append((tuple(query.shape), key.shape[2], int(key_lengths)))
+        return real(query, key, value, key_lengths=key_lengths, **options)
+
+    monkeypatch.setattr(rlivs_kernels, "decode_attention", spy)
+    prompt = random_prompt(0, 20, 20)
+    config = family.model.get_decoder().config
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    with torch.no_grad():
+        one = fixed.FixedSteps(family.model, prompt, 30)
+        one.prefill()
+        assert not asked
+        for index in range(3):
+            one.step()
+            query = (1, config.num_attention_heads, 1, head_dim)
+            assert asked == [(query, fixed.CACHE_BLOCK, 21 + index)] * config.num_hidden_layers
+            asked.clear()
+        # beyond what is filled there may be anything
+        for layer in one._cache.layers:
+            layer.keys[:, :, 23:] = layer.values[:, :, 23:] = 1e4
+        one.step()
+    plain = steps.Steps(family.model, prompt, greedy.DynamicCache(config=config))
+    with torch.no_grad():
+        plain.prefill()
+        for _ in range(4):
+            plain.step()
+    assert torch.equal(plain.token, one.token)
+
+
+class Seen(torch.utils._python_dispatch.TorchDispatchMode):
+    """Notes which operations run."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.operations.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("mode", ["deferred", "fused"])
+def test_a_step_reads_nothing_back_and_keeps_its_tensors(family, mode, monkeypatch):
+    # what serves a step on a CPU may read lengths; what serves it on a GPU is tested there
+    monkeypatch.setattr(rlivs_kernels, "decode_attention", lambda query, *rest, **options: (query.clone(), None))
+    prompt = random_prompt(0, 20, 20)
+    with (
+        patch(family.model, layers="all", mode=mode) as handle,
+        handle.clip(slice(2, 9), prompt_length=20),
+        torch.no_grad(),
+    ):
+        one = fixed.FixedSteps(family.model, prompt, 20)
+        one.prefill()
+        one.step()
+        held = (one.token, one._position, one.fed.length, one.fed.lengths, one.fed.place)
+        held += tuple(states for layer in one._cache.layers for states in (layer.keys, layer.values))
+        addresses, versions = [t.data_ptr() for t in held], [t._version for t in held]
+        with Seen() as first:
+            one.step()
+        assert [t.data_ptr() for t in held] == addresses
+        assert all(t._version > version for t, version in zip(held, versions, strict=True))
+        with Seen() as second:
+            one.step()
+        handle.scores(torch.zeros(1, 4, dtype=torch.long))
+    assert first.operations == second.operations
+    # each of these waits for the device, or makes a tensor from host memory
+    waits = {"_local_scalar_dense", "item", "nonzero", "lift_fresh", "lift", "equal", "is_nonzero"}
+    assert not set(first.operations) & waits
+    assert "index_copy_" in first.operations
+
+
+def test_norms_are_what_they_were(backbone):
+    decoder = backbone.model.get_decoder()
+    hidden = 5 * torch.randn(2, 3, 32)
+    norm = decoder.norm
+    expected, forward = norm(hidden), norm.forward
+    with fixed.fused_norms(decoder):
+        assert norm.forward != forward
+        torch.testing.assert_close(norm(hidden), expected, rtol=1e-6, atol=1e-6)
+    assert "forward" not in vars(norm) and torch.equal(norm(hidden), expected)
+
+
+def test_a_longer_text_gets_a_longer_cache(backbone):
+    lengths = []
+    for length in (10, fixed.CACHE_BLOCK - 5, fixed.CACHE_BLOCK + 5):
+        one = fixed.FixedSteps(backbone.model, Prompt(torch.randn(1, length, 32), slice(0, 1)), 5)
+        with torch.no_grad():
+            one.prefill()
+        lengths.append(one._cache.layers[0].keys.shape[2])
+    assert lengths == [fixed.CACHE_BLOCK, fixed.CACHE_BLOCK, 2 * fixed.CACHE_BLOCK]
+
+
+def test_what_can_be_captured(backbone, monkeypatch):
+    assert not graph.can_capture(backbone.model)
+    config = backbone.model.get_decoder().config
+    assert graph.has_plain_attention(backbone.model)
+    for attention in ("eager", "flash_attention_2", "flex_attention"):
+        monkeypatch.setattr(config, "_attn_implementation_internal", attention)
+        assert not graph.has_plain_attention(backbone.model)
+    monkeypatch.setattr(config, "_attn_implementation_internal", "sdpa")
+    monkeypatch.setattr(config, "layer_types", ["full_attention", "sliding_attention"])
+    assert not graph.has_plain_attention(backbone.model)
