@@ -12,6 +12,7 @@ from rlivs.cli.bench import app as bench
 from rlivs.cli.caption import caption
 from rlivs.cli.demo import demo
 from rlivs.cli.doctor import doctor
+from rlivs.cli.evaluate import app as evaluate
 from rlivs.cli.heatmap import heatmap
 from rlivs.cli.memory import app as memory
 from rlivs.cli.serve import serve
@@ -28,6 +29,7 @@ app = typer.Typer(
 for command in (demo, caption, watch, serve, ask, heatmap, doctor):
     app.command()(command)
 app.add_typer(memory, name="memory")
+app.add_typer(evaluate, name="eval")
 app.add_typer(bench, name="bench")
 
 

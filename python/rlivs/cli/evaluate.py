@@ -1,0 +1,58 @@
+"""`rlivs eval`: how good the answers are, on data whose truth is known."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlivs.cli import options
+from rlivs.cli.terminal import messages, print_json, quiet_libraries
+from rlivs.errors import InputError
+
+app = typer.Typer(help="Measure the quality of captions, selection and answers.", no_args_is_help=True)
+
+
+@app.callback()
+def evaluate() -> None:
+    """Measure the quality of captions, selection and answers."""
+
+
+@app.command()
+def synthetic(
+    model: options.Model = options.DEFAULT_MODEL,
+    out: Annotated[Path, typer.Option("--out", help="Directory for tables and plots.")] = Path("rlivs-quality"),
+    micro: Annotated[bool, typer.Option("--micro", help="A few clips only, to see that it runs.")] = False,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
+    json: options.Json = False,
+) -> None:
+    """Run the quality study on synthetic streams: every table as CSV, Markdown and plots.
+
+    Needs a source checkout: the synthetic world is not part of the installed package. Takes about half an hour on two
+    CPU cores.
+    """
+    quiet_libraries()
+    try:
+        from benchmarks.quality.study.__main__ import study
+        from benchmarks.quality.study.plan import MICRO, Plan
+    except ImportError:
+        raise InputError(
+            "the synthetic world is not in the installed package; run this from the root of a source checkout, "
+            'with "python -m rlivs.cli eval synthetic"'
+        ) from None
+    import torch
+
+    from rlivs.backbones.checkpoint import EMBEDDED, embedded_checkpoint
+
+    torch.set_num_threads(threads)
+    directory = embedded_checkpoint() if model == EMBEDDED else Path(model)
+    study(directory, MICRO if micro else Plan(), out, out / "cache")
+    for file in sorted(out.glob("*.csv")):
+        with file.open(newline="", encoding="utf-8") as rows:
+            for row in csv.DictReader(rows):
+                if json:
+                    print_json({"table": file.stem, **row})
+    if not json:
+        messages.print(f"tables and plots in {out}")
