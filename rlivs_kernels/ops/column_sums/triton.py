@@ -46,7 +46,7 @@ COLUMN_TILES = {
     (False, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4),
     (False, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=4),
 }
-# Row masks, softcaps, windows and maxima take registers that the wide tiles do not have.
+# Row masks, softcaps, windows, maxima and heads kept apart take registers that the wide tiles do not have.
 NARROW_COLUMN_TILES = {
     **COLUMN_TILES,
     (True, 2, 64): Tiles(rows=64, keys=128, warps=4, stages=3, resident=2),
@@ -108,7 +108,7 @@ def attention_column_sums_triton(
         normalisers = _packed(lse, num_kv_heads)
 
     plain = row_mask is None and softcap is None and sliding_window is None and reduction != "max"
-    tiles = (COLUMN_TILES if plain else NARROW_COLUMN_TILES)[kind]
+    tiles = (COLUMN_TILES if plain and not per_head else NARROW_COLUMN_TILES)[kind]
     packs = num_heads if per_head else num_kv_heads
     pack_size = num_heads // packs
     column_tiles = triton.cdiv(num_columns, tiles.keys)
