@@ -31,7 +31,8 @@ class FixedSteps(Steps):
     def __init__(self, model: Any, prompt: Prompt, max_new_tokens: int) -> None:
         length = -(-(prompt.length + max_new_tokens) // CACHE_BLOCK) * CACHE_BLOCK
         self.fed = Fed(prompt.inputs_embeds.device)
-        layers = [FixedLayer(length, self.fed) for _ in range(model.get_decoder().config.num_hidden_layers)]
+        depth = model.get_decoder().config.num_hidden_layers
+        layers: list[Any] = [FixedLayer(length, self.fed) for _ in range(depth)]
         super().__init__(model, prompt, Cache(layers=layers))
 
     def prefill(self) -> None:
@@ -91,6 +92,7 @@ class FixedLayer(StaticLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None
         self._calls = self._fed.calls
         for states, new in ((self.keys, key_states), (self.values, value_states)):
             if self._fed.on_device:

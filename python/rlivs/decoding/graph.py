@@ -23,8 +23,14 @@ _refused: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 def can_capture(model: Any) -> bool:
     """Whether the model's decode step can run as a CUDA graph: all on one CUDA device, full attention by sdpa."""
+    device = only_device(model)
+    return device is not None and device.type == "cuda" and has_plain_attention(model)
+
+
+def only_device(model: Any) -> torch.device | None:
+    """The device that all of the model lies on, None where there are several."""
     devices = {parameter.device for parameter in model.parameters()}
-    return len(devices) == 1 and devices.pop().type == "cuda" and has_plain_attention(model)
+    return devices.pop() if len(devices) == 1 else None
 
 
 def has_plain_attention(model: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import rlivs_kernels as rk
-from rlivs.backbones import Backbone
+from rlivs.backbones import Backbone, VisualTokens
 from rlivs.config import PipelineConfig
 from rlivs.decoding import decode_text, generate_greedily
 from rlivs.errors import InputError
@@ -52,14 +52,17 @@ def caption_clip(
     config: PipelineConfig,
     on_token: Callable[[int], None] | None = None,
     between_steps: Callable[[], None] | None = None,
+    visual: VisualTokens | None = None,
 ) -> CaptionedClip:
     """Caption `clip` with `memory` before it, and select the visual tokens the caption attended to most.
 
     The score of column j is `1/L sum_l 1/H sum_h 1/N sum_i A[l,h,i,j]` over the rows i that produced the caption; the
     softmax runs over all keys, and only the clip's own columns are scored. `between_steps` is called between two steps
-    of the model, which it may use for something else meanwhile. Raises InputError if the prompt does not fit the model.
+    of the model, which it may use for something else meanwhile. `visual` is what `backbone.encode` makes of the clip,
+    where that was done before. Raises InputError if the prompt does not fit the model.
     """
-    visual = backbone.encode(clip.frames, clip.times)
+    if visual is None:
+        visual = backbone.encode(clip.frames, clip.times)
     if between_steps is not None:
         between_steps()
     prompt = backbone.caption_prompt(visual, memory, config.caption_prompt)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rlivs.backbones import Backbone
+from rlivs.backbones import Backbone, VisualTokens
 from rlivs.config import PipelineConfig
 from rlivs.errors import InputError
 from rlivs.memory.embedders import Embedder
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.memory.visual import VisualMemory
 from rlivs.scoring import Handle
+from rlivs.streaming.ahead import clips_ahead
 from rlivs.streaming.answering import (
     Answer,
     AnswerSteps,
@@ -85,9 +86,9 @@ class Session:
     def caption_clips(
         self, clips: Iterable[VideoClip], *, on_token: Callable[[int], None] | None = None
     ) -> Iterator[CaptionedClip]:
-        """`process` of one clip after another."""
-        for clip in clips:
-            yield self.process(clip, on_token=on_token)
+        """`process` of one clip after another, the next one being made, and on a GPU encoded, meanwhile."""
+        for clip, visual in clips_ahead(clips, self._backbone):
+            yield self.process(clip, on_token=on_token, visual=visual)
 
     def push(self, frame: np.ndarray, time: float) -> list[CaptionedClip]:
         """Take one frame `[H, W, 3]` uint8 RGB shown from `time` (seconds, never decreasing) on.
@@ -114,10 +115,12 @@ class Session:
         *,
         on_token: Callable[[int], None] | None = None,
         between_steps: Callable[[], None] | None = None,
+        visual: VisualTokens | None = None,
     ) -> CaptionedClip:
         """Caption one clip, select its tokens, remember both. Raises InputError for a clip out of order.
 
-        The model may be used for something else in `between_steps`, which is called between two of its steps.
+        The model may be used for something else in `between_steps`, which is called between two of its steps. `visual`
+        are the clip's visual tokens, where it is encoded already.
         """
         if clip.index != self.next_clip:
             raise InputError(
@@ -125,7 +128,9 @@ class Session:
             )
         for image, time in zip(clip.frames, clip.times, strict=True):
             self.recent.add(Frame(image, time))
-        result = caption_clip(self._backbone, self._tap, clip, self._memory.slots, self.config, on_token, between_steps)
+        result = caption_clip(
+            self._backbone, self._tap, clip, self._memory.slots, self.config, on_token, between_steps, visual
+        )
         line = caption_line(result.start, result.end, result.caption)
         caption = Caption(
             stream=self.name,

@@ -1,0 +1,140 @@
+"""The next clip is made while one is captioned, in order, with the same bits, and nothing is left running."""
+
+import contextlib
+import threading
+
+import pytest
+import torch
+
+from rlivs.backbones import load_backbone
+from rlivs.config import PipelineConfig
+from rlivs.errors import InputError
+from rlivs.memory.store import CaptionStore
+from rlivs.streaming import StreamingVideoQA, ahead, session
+from rlivs.video import iter_clips
+
+PATIENCE = 30.0  # seconds until a thread that should have moved is given up
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("rlivs-ahead")]
+
+
+def test_the_next_clip_is_decoded_while_one_is_captioned(make_engine, film, monkeypatch):
+    asked = [threading.Event() for _ in range(4)]
+
+    def clips():
+        for index, clip in enumerate(iter_clips(film, fps=4)):
+            asked[index].set()
+            yield clip
+        asked[3].set()
+
+    real, during = session.caption_clip, []
+
+    def spy(backbone, tap, clip, *rest):
+        assert asked[clip.index + 1].wait(PATIENCE)
+        during.append(clip.index)
+        return real(backbone, tap, clip, *rest)
+
+    monkeypatch.setattr(session, "caption_clip", spy)
+    engine = make_engine()
+    assert len(list(engine.open("film").caption_clips(clips()))) == 3
+    assert during == [0, 1, 2]
+    assert not threads()
+
+
+def test_no_more_than_one_clip_is_made_ahead(backbone):
+    made = []
+
+    def clips():
+        for index in range(20):
+            made.append(index)
+            yield index
+
+    taken = ahead.clips_ahead(clips(), backbone)
+    for index in range(5):
+        assert next(taken) == (index, None)
+        assert len(made) <= index + 2
+    taken.close()
+    assert len(made) <= 6 and not threads()
+
+
+def test_what_goes_wrong_comes_in_its_place(backbone):
+    def clips():
+        yield from range(2)
+        raise InputError("the film is cut off")
+
+    taken = ahead.clips_ahead(clips(), backbone)
+    assert [next(taken)[0], next(taken)[0]] == [0, 1]
+    with pytest.raises(InputError, match="cut off"):
+        next(taken)
+    assert not threads()
+
+
+def test_a_reader_that_leaves_early_ends_the_thread_and_the_film(make_engine, film):
+    ended = threading.Event()
+
+    def clips():
+        try:
+            yield from iter_clips(film, fps=4)
+        finally:
+            ended.set()
+
+    captioned = make_engine().open("film").caption_clips(clips())
+    next(captioned)
+    captioned.close()
+    assert ended.is_set() and not threads()
+
+
+def assert_same_bits(left, right):
+    assert [clip.caption for clip in left] == [clip.caption for clip in right]
+    for one, other in zip(left, right, strict=True):
+        assert one.selected == other.selected and (one.scores == other.scores).all()
+        assert torch.equal(one.tokens.embeddings, other.tokens.embeddings)
+
+
+class FakeStream:
+    def wait_stream(self, other):
+        pass
+
+    def wait_event(self, event):
+        event.waited = True
+
+
+class FakeEvent:
+    waited = False
+
+    def record(self, stream):
+        assert isinstance(stream, FakeStream)
+
+
+def test_tokens_encoded_ahead_are_used_as_they_are(make_engine, film, backbone, monkeypatch):
+    """The way of a GPU, whose streams a CPU can only pretend to have."""
+    expected = list(make_engine().open("film").caption_clips(iter_clips(film, fps=4)))
+    current, encoded = FakeStream(), []
+    monkeypatch.setattr(ahead, "_on_one_gpu", lambda backbone: True)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: FakeStream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
+    real = backbone.encode
+
+    def spy(frames, times=None):
+        encoded.append(threading.current_thread().name.startswith("rlivs-ahead"))
+        return real(frames, times)
+
+    monkeypatch.setattr(backbone, "encode", spy)
+    assert_same_bits(expected, list(make_engine().open("film").caption_clips(iter_clips(film, fps=4))))
+    assert encoded == [True] * 3
+
+
+@pytest.mark.gpu
+def test_clips_encoded_ahead_on_a_gpu_have_the_same_bits(film):
+    on_gpu = load_backbone("tiny-onevision", device="cuda")
+    config = PipelineConfig(fps=4, max_caption_tokens=24, memory_slots=2)
+    with StreamingVideoQA(on_gpu, CaptionStore.open(":memory:"), config) as engine:
+        one_by_one = engine.open("one by one")
+        expected = [one_by_one.process(clip) for clip in iter_clips(film, fps=4)]
+        for turn in range(20):
+            assert_same_bits(expected, list(engine.open(f"ahead {turn}").watch(film)))
