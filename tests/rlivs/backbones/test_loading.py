@@ -9,7 +9,9 @@ from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from rlivs.backbones import load_backbone
 from rlivs.backbones.loading import FAMILIES, find_family
+from rlivs.decoding.graph import can_capture, only_device
 from rlivs.errors import InputError
+from rlivs.streaming import StreamingVideoQA
 
 
 def refused(directory, **options):
@@ -293,3 +295,32 @@ def test_files_come_from_where_the_weights_come_from(checkpoint, monkeypatch, sp
 
 def test_find_family():
     assert find_family("llava_onevision") is FAMILIES["llava_onevision"]
+
+
+def test_the_engine_hands_everything_on(checkpoint, spy):
+    """Placement, precision and quantisation reach `from_pretrained` as they were given, and nothing else does."""
+    quantisation, places = object(), {"model.language_model": 1, "": 0}
+    options = {"device_map": places, "quantization_config": quantisation, "max_memory": {0: "20GiB", 1: "40GiB"}}
+    with StreamingVideoQA.from_pretrained(checkpoint, dtype=torch.float16, attn_implementation="sdpa", **options):
+        pass
+    assert spy.moves == []
+    assert spy.options == {
+        "output_loading_info": True, "dtype": torch.float16, "attn_implementation": "sdpa", **options
+    }  # fmt: skip
+    assert spy.options["device_map"] is places and spy.options["quantization_config"] is quantisation
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_every_precision_reaches_the_weights(checkpoint, dtype):
+    backbone = load_backbone(checkpoint, device="cpu", dtype=dtype)
+    assert {parameter.dtype for parameter in backbone.model.parameters()} == {dtype}
+    embeddings = encode_something(backbone)
+    assert embeddings.dtype == dtype and embeddings.isfinite().all()
+
+
+def test_a_model_on_several_devices_is_decoded_step_by_step(checkpoint):
+    """No graph is captured across devices, and no clip is encoded on a stream of one of them."""
+    model = load_backbone(checkpoint, device="cpu").model
+    assert only_device(model) == torch.device("cpu")
+    model.lm_head.to("meta")
+    assert only_device(model) is None and not can_capture(model)
