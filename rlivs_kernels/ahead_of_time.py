@@ -133,7 +133,12 @@ def column_sum_calls(dtype: torch.dtype, head_dim: int, thorough: bool = False) 
     if thorough:
         calls += THOROUGH
     one = torch.zeros(1, dtype=torch.int32)
-    values = {"key_start": one, "row_mask": torch.ones(1, 64, dtype=torch.bool), "softcap": 50.0, "sliding_window": 99}
+    values: dict[str, Any] = {
+        "key_start": one,
+        "row_mask": torch.ones(1, 64, dtype=torch.bool),
+        "softcap": 50.0,
+        "sliding_window": 99,
+    }
     for call in calls:
         query = torch.empty(1, 2 * call.group, 64, head_dim, dtype=dtype)
         key = torch.empty(1, 600, 2, head_dim, dtype=dtype).transpose(1, 2)
