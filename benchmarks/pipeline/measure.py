@@ -37,6 +37,7 @@ from benchmarks.pipeline.ways import WAYS, Generate, Ours
 from rlivs.backbones import Prompt, VisualTokens
 from rlivs.config import PipelineConfig
 from rlivs.decoding import decode_text
+from rlivs.decoding.greedy import begin_steps
 from rlivs.memory.embedders import LanguageModelEmbedder
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.memory.visual import SelectedTokens, VisualMemory
@@ -150,9 +151,8 @@ def measure(model: Model, way: str, work: Work, device: torch.device, seconds: f
     weights = bench.floors.weight_bytes / GIB
     yield bench.row("weights", peak=weights, note=f"{bench.floors.step_bytes / GIB:.3f} GiB of them read by a step")
     try:
-        for part in (_clips, _streams, _questions):
-            if part is _streams and not isinstance(bench.way, Ours):
-                continue
+        parts = (_clips, _streams, _questions, _kernels) if isinstance(bench.way, Ours) else (_clips, _questions)
+        for part in parts:
             try:
                 yield from part(bench)
             except (RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -332,6 +332,32 @@ def _questions(bench: Bench) -> Iterator[Row]:
             peak=peak_gib(device),
             note=f"{work.question_tokens} tokens asked, {work.answer_tokens} answered",
         )
+
+
+def _kernels(bench: Bench) -> Iterator[Row]:
+    """On a GPU: what a caption's step spends its time on, by the profiler, the most costly kernels first."""
+    if bench.device.type != "cuda":
+        return
+    count = 8
+    prompt = bench.backbone.text_prompt("x" * bench.work.context_tokens)
+    with torch.no_grad():
+        steps = begin_steps(bench.backbone.model, prompt, 4 + count)
+        steps.prefill()
+        for _ in range(3):
+            steps.step()
+        synchronize(bench.device)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            for _ in range(count):
+                steps.step()
+            synchronize(bench.device)
+    found = [event for event in profile.key_averages() if event.self_device_time_total > 0]
+    found.sort(key=lambda event: -event.self_device_time_total)
+    busy = [1e-3 * sum(event.self_device_time_total for event in found) / count]
+    note = f"{sum(event.count for event in found) / count:.0f} kernels a step"
+    yield bench.row("step, busy", busy, positions=prompt.length, floor=bench.floors.step(), note=note)
+    for event in found[:12]:
+        times = [1e-3 * event.self_device_time_total / count]
+        yield bench.row("step, kernel", times, note=f"{event.count / count:.0f} x {event.key[:100]}")
 
 
 def _clip(bench: Bench, index: int) -> VideoClip:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -44,7 +45,15 @@ def isolated(model: str, way: str, seconds: float, command: list[str]) -> Iterat
     asked = [*command, "--model", model, "--way", way, "--seconds", f"{seconds:.0f}"]
     # A file, so that a process that writes much is not held up by a pipe nobody reads.
     with tempfile.TemporaryFile("w+") as complaints:
-        process = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=complaints, text=True, cwd=ROOT)
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "python"), os.environ.get("PYTHONPATH", "")])
+        process = subprocess.Popen(
+            asked,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
+        )
         lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=_read, args=(process, lines), daemon=True).start()
         deadline = time.monotonic() + seconds + GRACE

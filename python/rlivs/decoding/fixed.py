@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -40,12 +40,15 @@ class FixedSteps(Steps):
         self.fed.count_on_device()
 
     def step(self) -> None:
-        with StepAttention(self.fed.lengths), fused_norms(self.decoder):
+        with fused_norms(self.decoder):
             super().step()
 
     def _run(self, **inputs: Any) -> torch.Tensor:
-        self.fed.begin(inputs["position_ids"].shape[-1])
-        return super()._run(**inputs)
+        count = inputs["position_ids"].shape[-1]
+        self.fed.begin(count)
+        # A prompt, or the last piece of one, may be a single position, too.
+        with StepAttention(self.fed.lengths) if count == 1 else nullcontext():
+            return super()._run(**inputs)
 
 
 class Fed:
@@ -69,12 +72,12 @@ class Fed:
                 counter.add_(1)
         else:
             self.length.fill_(self.stop)
+            self.lengths.fill_(self.stop)
+            self.place.fill_(self.stop - 1)
 
     def count_on_device(self) -> None:
         """From now on one position at a time, by operations that can be replayed."""
         self.on_device = True
-        self.lengths.fill_(self.stop)
-        self.place.fill_(self.stop - 1)
 
 
 class FixedLayer(StaticLayer):

@@ -38,10 +38,18 @@ def test_tokens_are_those_of_generate(family, on_fixed_steps):
 
 
 def test_prompts_in_pieces(family, on_fixed_steps, monkeypatch):
-    prompts = [random_prompt(seed, 20, 40) for seed in range(4)]
-    whole = [generate_greedily(family, prompt, 8) for prompt in prompts]
+    # the last piece is of 1, 2, 15 and 16 positions
+    prompts = [random_prompt(length, length, length) for length in (17, 33, 34, 47, 48)]
+    whole = [by_generate(family, prompt, 8) for prompt in prompts]
     monkeypatch.setattr(steps, "PREFILL_CHUNK", 16)
     assert all(torch.equal(generate_greedily(family, p, 8), text) for p, text in zip(prompts, whole, strict=True))
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_the_shortest_prompts(family, on_fixed_steps, length):
+    for seed in range(4):
+        prompt = random_prompt(seed, length, length)
+        assert torch.equal(generate_greedily(family, prompt, 4), by_generate(family, prompt, 4))
 
 
 @pytest.mark.parametrize("mode", ["deferred", "fused", "rescore"])
