@@ -99,7 +99,7 @@ class ColumnSumCall:
 
 
 ALL_OPTIONS = ("key_start", "row_mask", "softcap", "sliding_window")
-COMMON = (
+COMMON: tuple[ColumnSumCall, ...] = (
     ColumnSumCall("plain"),
     ColumnSumCall("full", layers=1, options=ALL_OPTIONS),
 )

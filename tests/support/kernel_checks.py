@@ -427,14 +427,27 @@ def step_reads_any_layout(op, device, dtype):
 
 
 def step_keeps_nan_in_its_row_and_head(op, device, dtype):
-    query, key, value = step_tensors(device, dtype, heads=(4, 2))
-    clean, _ = op(query, key, value, key_lengths=150)
-    query[1, 2, 0, 3] = torch.nan
-    out, lse = op(query, key, value, key_lengths=150)
-    assert out[1, 2].isnan().all() and lse[1, 2].isnan()
-    keep = torch.ones(2, 4, dtype=torch.bool, device=device)
-    keep[1, 2] = False
-    assert torch.equal(out[keep], clean[keep])
+    """A query's NaN reaches its head, a key's its group's heads, a value's one dimension of their outputs."""
+    tensors = dict(zip(("query", "key", "value"), step_tensors(device, dtype, heads=(4, 2)), strict=True))
+
+    def step(**changed):
+        sums = torch.zeros(2, 150, dtype=torch.float64 if dtype == torch.float64 else torch.float32, device=device)
+        return *op(*{**tensors, **changed}.values(), key_lengths=150, column_sums=sums), sums
+
+    clean_out, clean_lse, clean_sums = step()
+    for place, poison in (("query", torch.nan), ("key", torch.nan), ("key", torch.inf), ("value", torch.nan)):
+        bad = tensors[place].clone()
+        bad[(1, 2, 0, 3) if place == "query" else (1, 1, 60, 3)] = poison
+        out, lse, sums = step(**{place: bad})
+        reached = torch.zeros(2, 4, dtype=torch.bool, device=device)
+        reached[1, [2] if place == "query" else [2, 3]] = True
+        assert torch.equal(out[~reached], clean_out[~reached]) and torch.equal(lse[~reached], clean_lse[~reached])
+        assert torch.equal(sums[0], clean_sums[0])
+        if place == "value":
+            assert out[reached][..., 3].isnan().all() and torch.equal(out[..., :3], clean_out[..., :3])
+            assert torch.equal(lse, clean_lse) and torch.equal(sums, clean_sums)
+        elif poison != torch.inf:
+            assert out[reached].isnan().all() and lse[reached].isnan().all() and sums[1].isnan().all()
 
 
 def step_gives_the_same_bits_again(op, device, dtype):
