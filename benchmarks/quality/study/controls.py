@@ -48,7 +48,7 @@ def controls(lab: Lab, seed: int = 7) -> list[Table]:
     table = Table(
         "controls", "Controls: answers chosen among a kind's possible ones", ("answers", *SHARE_COLUMNS, "chance %")
     )
-    visual = [lab.footage.tokens[s, c] for s, c in lab.footage.clips]
+    visual = [lab.footage.tokens[s, c] for s, c in lab.clips]
     trained = picked(lab, clip_answers(lab.backbone, visual, lab.asks)[1])
     weights = {name: value.clone() for name, value in lab.backbone.model.state_dict().items()}
     fresh = build(Shape(), seed)

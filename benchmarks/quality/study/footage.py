@@ -42,16 +42,22 @@ class Footage:
     def clips(self) -> list[tuple[int, int]]:
         return [(s, c) for s, truths in enumerate(self.truths) for c in range(len(truths))]
 
+    def first(self, streams: int) -> Footage:
+        """The first streams only."""
+        part = slice(0, streams)
+        return Footage(self.streams[part], self.truths[part], self.tokens[part], self.on_thing[part], self.cover[part])
+
     def clip_questions(self, seed: int = 1) -> list[list[Asked]]:
         """Questions about every clip, in the order of `clips`."""
         return [ask_clip(self.streams[s], self.truths[s][c], c, seed) for s, c in self.clips]
 
 
-def digest(model: torch.nn.Module) -> str:
-    """Eight letters that tell models apart."""
+def digest(model: torch.nn.Module, *parts: str) -> str:
+    """Eight letters that tell models apart, or only those parts of them whose names contain one of `parts`."""
     total = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
-        total.update(name.encode() + value.detach().float().numpy().tobytes())
+        if not parts or any(part in name for part in parts):
+            total.update(name.encode() + value.detach().float().numpy().tobytes())
     return total.hexdigest()[:8]
 
 
@@ -61,7 +67,7 @@ def film(backbone: Backbone, seed: int, streams: int, clips: int, side: int, rat
     made = [sample_stream((seed, index), clips) for index in range(streams)]
     truths = [stream_truths(stream) for stream in made]
     tokens, on_thing, cover = [], [], []
-    mark = digest(backbone.model)
+    mark = digest(backbone.model, "vision_tower", "projector")
     for index, stream in enumerate(steps(made, "streams")):
         name = f"{seed}-{index}-{clips}-{side}-{rate}"
         video, encoded = cache / f"{name}.mp4", cache / f"{name}-{mark}.pt"

@@ -50,7 +50,7 @@ def calibrated_layer(lab: Lab) -> tuple[int, list[float]]:
     for layer in range(lab.depth):
         visual, _ = other.keep("attention", plan.six_percent, other.scores([layer]))
         found = [
-            _loss(other, tokens, other.run.captions[s][c]) for tokens, (s, c) in zip(visual, footage.clips, strict=True)
+            _loss(other, tokens, other.run.captions[s][c]) for tokens, (s, c) in zip(visual, other.clips, strict=True)
         ]
         losses.append(float(np.mean(found)))
     return int(np.argmin(losses)), losses

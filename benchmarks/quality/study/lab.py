@@ -42,10 +42,15 @@ class Lab:
         """The pipeline as shipped: 16 slots, 6 % of the tokens by attention, the automatic layers."""
         return caption_streams(self.backbone, self.footage, Policy(), detail=True)
 
+    @property
+    def clips(self) -> list[tuple[int, int]]:
+        """The clips whose tokens are asked about, by stream and number."""
+        return self.footage.clips[:: self.plan.every]
+
     @cached_property
     def asked(self) -> list[list[Asked]]:
-        """Questions about each clip alone."""
-        return self.footage.clip_questions()
+        """Questions about each clip of `clips`, alone."""
+        return self.footage.clip_questions()[:: self.plan.every]
 
     @cached_property
     def asks(self):
@@ -93,7 +98,7 @@ class Lab:
         return mean[..., :-1] if shift else mean[..., 1:]
 
     def keep(self, method: str, count: int, scores: np.ndarray) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Every clip's kept tokens and their columns."""
+        """The kept tokens of each of `clips`, and their columns."""
         found = [
             kept_tokens(
                 method,
@@ -103,15 +108,15 @@ class Lab:
                 self.footage.cover[s, c],
                 (*self.footage.streams[s].seed, c, 9),
             )
-            for s, c in self.footage.clips
+            for s, c in self.clips
         ]
         return [tokens for tokens, _ in found], [columns for _, columns in found]
 
-    def on_things(self, columns: Sequence[Tensor | None]) -> float:
+    def on_things(self, columns: Sequence[Tensor | None], clips: Sequence[tuple[int, int]] | None = None) -> float:
         """Percent of kept tokens whose cell shows a thing; nan for made tokens."""
         if any(kept is None for kept in columns):
             return float("nan")
-        marks = [self.footage.on_thing[s, c][kept] for (s, c), kept in zip(self.footage.clips, columns, strict=True)]
+        marks = [self.footage.on_thing[s, c][kept] for (s, c), kept in zip(clips or self.clips, columns, strict=True)]
         return 100 * float(np.mean(np.concatenate(marks)))
 
     def ask_clips(

@@ -14,14 +14,16 @@ class Plan:
 
     streams: int = 20
     clips: int = 32
-    each: int = 4  # list questions of each kind
+    every: int = 2  # clips whose tokens are asked about: every second one
+    mode_streams: int = 4  # on which the tap's modes are compared
+    each: int = 3  # list questions of each kind
     each_retrieval: int = 6  # of the kinds that retrieval is measured on
     choosing_streams: int = 4
     choosing_clips: int = 16
     side: int = 128  # pixels of the videos
     rate: int = 4  # their frames a second
     kept: tuple[int, ...] = (3, 8, 16, 31, 64, 256)  # of 256 visual tokens: 1, 3, 6, 12, 25 and 100 %
-    budgets: tuple[int, ...] = (120, 240, 480)  # tokens of captions
+    budgets: tuple[int, ...] = (120, 360)  # tokens of captions
     lambdas: tuple[float, ...] = (0.0, 0.3, 0.5, 0.7, 1.0)
     slots: tuple[int, ...] = (0, 1, 4, 16)
     check: int = 24  # questions whose answers are compared with the library's own greedy decoding
@@ -31,4 +33,7 @@ class Plan:
         return 16
 
 
-MICRO = Plan(2, 5, 1, 1, 1, 3, 64, 2, (3, 16, 256), (60,), (0.5, 1.0), (0, 4), 2)
+MICRO = Plan(
+    streams=2, clips=5, every=1, mode_streams=1, each=1, each_retrieval=1, choosing_streams=1, choosing_clips=3,
+    side=64, rate=2, kept=(3, 16, 256), budgets=(60,), lambdas=(0.5, 1.0), slots=(0, 4), check=2,
+)  # fmt: skip

@@ -23,11 +23,11 @@ WAYS = (
     ("attention, 1 slot", Policy(slots=1)),
     ("no memory", Policy(slots=0)),
     ("uniform, 16 slots", Policy(select="uniform")),
-    ("random, 16 slots", Policy(select="random")),
     ("shifted columns, 16 slots", Policy(select="shifted")),
     ("oracle mask, 16 slots", Policy(select="oracle")),
     ("attention, 4 slots, semantic eviction", Policy(slots=4, evict="semantic")),
 )
+ASKED = ("attention, 16 slots", "no memory", "uniform, 16 slots", "shifted columns, 16 slots")
 COLUMNS = (
     "pipeline",
     "captions exact %",
@@ -83,9 +83,11 @@ def recurrence(lab: Lab, all_runs: dict[str, Run]) -> list[Table]:
     kinds = Table("list_answers", "Answers from all captions so far, by kind", ("captions", "kind", *SHARE_COLUMNS))
     for name, run in all_runs.items():
         every, past = caption_shares(lab, run)
-        hits = list_questions(lab, run.captions, lab.listed, f"answers, {name}")
-        on_things = lab.on_things([torch.from_numpy(run.kept[s][c]) for s, c in lab.footage.clips])
-        table.add(name, *every.cells(), *past.cells(), on_things, *Share.of(hits).cells())
+        asked = name in ASKED
+        hits = list_questions(lab, run.captions, lab.listed, f"answers, {name}") if asked else []
+        columns = [torch.from_numpy(run.kept[s][c]) for s, c in lab.footage.clips]
+        answered = Share.of(hits).cells() if hits else ["", "", ""]
+        table.add(name, *every.cells(), *past.cells(), lab.on_things(columns, lab.footage.clips), *answered)
         if run is lab.run:
             _by_kind(kinds, "the model's own", lab, hits)
     truths = [[truth.caption for truth in stream] for stream in lab.footage.truths]

@@ -39,12 +39,12 @@ def modes(lab: Lab) -> Table:
         "The tap's modes against `deferred`, over whole runs",
         ("mode", "captions the same %", "kept tokens the same %", "largest difference of a score"),
     )
+    footage = lab.footage.first(lab.plan.mode_streams)
+    first = caption_streams(lab.backbone, footage, Policy())
     for mode in ("fused", "rescore"):
-        other = caption_streams(lab.backbone, lab.footage, Policy(mode=mode))
-        same = np.mean(
-            [a == b for one, two in zip(lab.run.captions, other.captions, strict=True) for a, b in zip(one, two)]  # noqa: B905
-        )
-        kept = np.mean([np.isin(lab.run.kept[s][c], other.kept[s][c]).mean() for s, c in lab.footage.clips])
-        far = float(np.abs(lab.run.scores - other.scores).max())
+        other = caption_streams(lab.backbone, footage, Policy(mode=mode))
+        same = np.mean([first.captions[s][c] == other.captions[s][c] for s, c in footage.clips])
+        kept = np.mean([np.isin(first.kept[s][c], other.kept[s][c]).mean() for s, c in footage.clips])
+        far = float(np.abs(first.scores - other.scores).max())
         table.add(mode, 100 * float(same), 100 * float(kept), f"{far:.1e}")
     return table

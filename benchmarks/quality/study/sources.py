@@ -23,7 +23,7 @@ def sources(lab: Lab) -> list[Table]:
     everything, _ = lab.keep("attention", lab.footage.tokens.shape[2], lab.scores())
     full, _ = clip_answers(lab.backbone, everything, lab.asks)
     captions, both, answers = [], [], []
-    for (s, c), questions, kept in zip(lab.footage.clips, lab.asked, visual, strict=True):
+    for (s, c), questions, kept in zip(lab.clips, lab.asked, visual, strict=True):
         start, end = c * 8.0, c * 8.0 + 8
         lines = [caption_line(start, end, lab.run.captions[s][c])]
         for question in questions:

@@ -14,9 +14,11 @@ from benchmarks.quality.world import prompts
 from benchmarks.quality.world.stream_questions import CLIP_KINDS, about_clip
 from benchmarks.quality.world.streams import NAMES
 
+from .captioning import MOTION_LAYER
 from .stream_pool import StreamPool
 
 Ask = tuple[str, list[int], list[int]]  # kind, ids of the question's tail, ids of its answer
+DRAWN = (*CLIP_KINDS, "motion", "colour")  # the harder ones more often
 KEPT = (3, 8, 16, 16, 31, 64, 256)
 
 
@@ -28,6 +30,7 @@ class ClipQuestionBatch:
     group: Tensor  # [B, length]: number of the question, -2 padding
     targets: Tensor  # [B, length]
     kinds: list[list[str]]
+    motion: Tensor | None = None  # [B, k]: motion of the thing in a kept cell, -100 where there is none to know
 
 
 def question_tail(question: str) -> str:
@@ -52,17 +55,18 @@ def draw(
     count = int(rng.choice(KEPT))
     rows = max(2, tokens // (count + 22 * asked))
     end = tokenizer.token_to_id("<|im_end|>")
-    visual, packed = [], []
+    visual, motions, packed = [], [], []
     for _ in range(rows):
         stream, clip = pool.clips[rng.integers(len(pool.clips))]
         columns = keep(pool, rng, stream, clip, count)
         visual.append(pool.tokens[stream, clip].flatten(0, 1)[torch.from_numpy(columns)])
+        motions.append(torch.from_numpy(pool.motions(stream, clip).reshape(-1)[columns]))
         truth = pool.truths[stream][clip]
         shown = names_near(pool, stream, clip)
         elsewhere = tuple(name for name in NAMES if name not in shown)
         asks = []
         while len(asks) < asked:
-            kind = CLIP_KINDS[rng.integers(len(CLIP_KINDS))]
+            kind = DRAWN[rng.integers(len(DRAWN))]
             question = about_clip(rng, kind, truth.seen_things, elsewhere)
             if question is not None:
                 tail = tokenizer.encode(question_tail(question.text), add_special_tokens=False).ids
@@ -71,7 +75,7 @@ def draw(
         packed.append(asks)
     ids, positions, group, targets = pack(packed)
     kinds = [[kind for kind, _, _ in asks] for asks in packed]
-    return ClipQuestionBatch(torch.stack(visual).float(), ids, positions, group, targets, kinds)
+    return ClipQuestionBatch(torch.stack(visual).float(), ids, positions, group, targets, kinds, torch.stack(motions))
 
 
 def pack(packed: list[list[Ask]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -100,10 +104,13 @@ def names_near(pool: StreamPool, stream: int, clip: int) -> set[str]:
     return {actor.name for shot in shots for actor in shot.actors}
 
 
-def loss(model: nn.Module, tokenizer: Tokenizer, batch: ClipQuestionBatch) -> tuple[Tensor, dict[str, float]]:
-    """Cross entropy of the answers, and the share answered exactly by kind."""
+def loss(
+    model: nn.Module, tokenizer: Tokenizer, batch: ClipQuestionBatch, probe: nn.Linear, weight: float
+) -> tuple[Tensor, dict[str, float]]:
+    """Cross entropy of the answers (plus `weight` times the motion probe's), and the share answered exactly by kind."""
     wanted = batch.targets >= 0
-    logits = answer_logits(model, tokenizer, batch)
+    first, hidden = _hidden(model, tokenizer, batch, None)
+    logits = model.lm_head(hidden[-1][:, first:][wanted]).float()
     value = F.cross_entropy(logits, batch.targets[wanted])
     right = torch.ones_like(batch.targets, dtype=torch.bool)
     right[wanted] = logits.argmax(-1) == batch.targets[wanted]
@@ -111,7 +118,14 @@ def loss(model: nn.Module, tokenizer: Tokenizer, batch: ClipQuestionBatch) -> tu
     for row, kinds in enumerate(batch.kinds):
         for number, kind in enumerate(kinds):
             hits.setdefault(kind, []).append(float(right[row][batch.group[row] == number].all()))
-    return value, {"clip_answer": value.item()} | {f"clip_{k}": sum(v) / len(v) for k, v in sorted(hits.items())}
+    figures = {"clip_answer": value.item()}
+    if batch.motion is not None and (batch.motion >= 0).any():
+        seen = hidden[MOTION_LAYER][:, first - 1 - batch.visual.shape[1] : first - 1]
+        guess = probe(F.layer_norm(seen.float(), seen.shape[-1:]))
+        value = value + weight * F.cross_entropy(guess.flatten(0, 1), batch.motion.flatten())
+        known = batch.motion >= 0
+        figures["clip_probe"] = (guess.argmax(-1) == batch.motion)[known].float().mean().item()
+    return value, figures | {f"clip_{k}": sum(v) / len(v) for k, v in sorted(hits.items())}
 
 
 def answer_logits(
@@ -121,6 +135,14 @@ def answer_logits(
 
     `visual_positions` `[B, k]` spreads the visual tokens' rotary positions; they are 0, 1, .. k - 1 by default.
     """
+    first, hidden = _hidden(model, tokenizer, batch, visual_positions)
+    return model.lm_head(hidden[-1][:, first:][batch.targets >= 0]).float()
+
+
+def _hidden(
+    model: nn.Module, tokenizer: Tokenizer, batch: ClipQuestionBatch, visual_positions: Tensor | None
+) -> tuple[int, tuple[Tensor, ...]]:
+    """Where the questions start, and the hidden states after every layer."""
     embed = model.get_input_embeddings()
     rows, count = batch.visual.shape[:2]
     prefix = embed(torch.tensor(tokenizer.encode(prompts.CAPTION_PREFIX, add_special_tokens=False).ids))
@@ -138,7 +160,8 @@ def answer_logits(
         positions = positions.clone()
         positions[:, len(prefix) : first - 1] = len(prefix) + visual_positions
         positions[:, first - 1 :] += int(visual_positions.max()) + 1 - count
-    out = model.model.language_model(
-        inputs_embeds=sequence, attention_mask=bias, position_ids=positions, use_cache=False
-    ).last_hidden_state[:, first:]
-    return model.lm_head(out[batch.targets >= 0]).float()
+    inner = model.model.language_model
+    states = inner(
+        inputs_embeds=sequence, attention_mask=bias, position_ids=positions, use_cache=False, output_hidden_states=True
+    )
+    return first, (*states.hidden_states[:-1], states.last_hidden_state)

@@ -41,10 +41,12 @@ class Plan:
     tower_rate: float = 1e-3
     steps: int = 800
     rate: float = 8e-4
-    caption_tokens: int = 5200
-    clip_question_tokens: int = 1500
-    list_tokens: int = 2400
+    caption_tokens: int = 4600
+    clip_question_tokens: int = 2400
+    clip_question_weight: float = 2.0
+    list_tokens: int = 2000
     probe: float = 0.5  # weight of the motion probe
+    recall: float = 0.3  # weight of the pointer to hidden things in memory
     asked: int = 12
     lines: int = 30
     aid: float = 0.3
@@ -62,7 +64,7 @@ def held_exactness(model: nn.Module, tokenizer, held: stream_pool.StreamPool, pr
         rng = np.random.default_rng(99)
         scores = []
         for _ in range(3):
-            batch = stream_captions.draw(held, tokenizer, rng, 24 * (300 + 16 * slots), slots)
+            batch, _ = stream_captions.draw(held, tokenizer, rng, 24 * (300 + 16 * slots), slots)
             with torch.autocast("cpu", torch.bfloat16):
                 scores.append(captioning.loss(model, tokenizer, probe, batch, 0.0)[1]["exact"])
         found[f"held_{slots}"] = float(np.mean(scores))
@@ -105,12 +107,16 @@ def train_language_model(
                 total, seen = captioning.loss(model, tokenizer, probe, batch, 0.0)
                 figures = {f"first_{name}": value for name, value in seen.items()}
             else:
-                batch = stream_captions.draw(clips, tokenizer, rng, plan.caption_tokens)
+                batch, recalls = stream_captions.draw(clips, tokenizer, rng, plan.caption_tokens)
                 total, figures = captioning.loss(model, tokenizer, probe, batch, plan.probe)
+                if recalls:
+                    extra = stream_captions.recall_loss(model, tokenizer, batch, recalls)
+                    figures["recall"] = extra.item()
+                    total = total + plan.recall * extra
                 if batch.memory is not None:
                     figures = {f"memory_{name}": value for name, value in figures.items()}
             asked = clip_questions.draw(clips, tokenizer, rng, plan.clip_question_tokens)
-            more, seen = clip_questions.loss(model, tokenizer, asked)
+            more, seen = clip_questions.loss(model, tokenizer, asked, probe, plan.probe)
             figures |= seen
             old = step % 3 == 2
             world = answering.questions if old else stream_questions
@@ -121,7 +127,7 @@ def train_language_model(
             )
             read, seen = answering.loss(model, listed, readings, plan.aid)
             figures |= {f"first_{k}" if old else f"list_{k}": v for k, v in seen.items()}
-        optimizers.step(total + more + read, schedule(step, plan.steps, plan.rate))
+        optimizers.step(total + plan.clip_question_weight * more + read, schedule(step, plan.steps, plan.rate))
         log.add("language", step, figures)
         if (step + 1) % 50 == 0 or step + 1 == plan.steps:
             state = {"step": step + 1, "model": model.state_dict(), "readings": readings.state_dict()}

@@ -61,9 +61,13 @@ class StreamPool:
         found[np.flatnonzero(told)[:UNKNOWN_FRAMES]] = -100
         return found
 
-    def memory(self, rng: np.random.Generator, stream: int, clip: int, slots: int) -> Tensor:
-        """Tokens `[slots * 16, hidden]` that the clips before may have left: mostly those of things."""
-        parts = []
+    def memory(self, rng: np.random.Generator, stream: int, clip: int, slots: int) -> tuple[Tensor, np.ndarray]:
+        """Tokens `[slots * 16, hidden]` that the clips before may have left: mostly those of things.
+
+        With them `[slots * 16]`: the number of the colour of the thing in a token's cell if it belongs to the shot that
+        `clip` tells of, else -1.
+        """
+        parts, colours = [], []
         for earlier in range(clip - slots, clip):
             weight = rng.random(self.thing.shape[-1])
             if rng.random() < 0.8:
@@ -72,7 +76,9 @@ class StreamPool:
                 weight += np.linspace(0, 0.5, len(weight))
             kept = np.sort(np.argpartition(-weight, KEPT_TOKENS)[:KEPT_TOKENS])
             parts.append(self.tokens[stream, earlier].flatten(0, 1)[torch.from_numpy(kept)])
-        return torch.cat(parts)
+            same = self.truths[stream][earlier].shot == self.truths[stream][clip].shot
+            colours.append(self.colour[stream, earlier].reshape(-1)[kept] if same else np.full(KEPT_TOKENS, -1))
+        return torch.cat(parts), np.concatenate(colours)
 
 
 @torch.no_grad()
