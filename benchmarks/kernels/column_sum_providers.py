@@ -149,7 +149,7 @@ def providers(case: Case, data: Inputs) -> dict[str, Callable[[], Call]]:
     """Name -> what builds the call. On a CPU only what runs there."""
     found: dict[str, Callable[[], Call]] = {}
     on_gpu = data.query_start.device.type == "cuda"
-    for backend in ("cuda", "triton", "torch"):
+    for backend in ("cuda", "triton", "torch") if on_gpu else ("torch",):
         if backends.limit("column_sums", backend, data.queries, data.keys, {}) is None:
             found[f"ours ({backend})"] = partial(ours, backend, case, data)
             if backend != "torch":

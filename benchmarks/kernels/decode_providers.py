@@ -93,11 +93,12 @@ def flash_attn(case: Case, data: Inputs) -> Call:
 def providers(case: Case, data: Inputs) -> dict[str, Callable[[], Call]]:
     """Name -> what builds the call. On a CPU only what runs there."""
     found: dict[str, Callable[[], Call]] = {}
-    for backend in ("cuda", "triton", "torch"):
+    on_gpu = data.key_lengths.device.type == "cuda"
+    for backend in ("cuda", "triton", "torch") if on_gpu else ("torch",):
         if backends.limit("decode_attention", backend, data.queries[:1], data.keys[:1], {}) is None:
             found[f"ours ({backend})"] = partial(ours, backend, False, case, data)
             found[f"ours ({backend}), scoring"] = partial(ours, backend, True, case, data)
-    if data.key_lengths.device.type == "cpu":
+    if not on_gpu:
         found["SDPA"] = partial(sdpa, case, data)
         found["eager"] = partial(eager, case, data)
         return found
