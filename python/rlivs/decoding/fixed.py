@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from transformers.cache_utils import StaticLayer
 
 import rlivs_kernels
 from rlivs.backbones.protocol import Prompt
+from rlivs.decoding.fewer import fewer_operations
 from rlivs.decoding.steps import Steps
 
 # Cache lengths are multiples of this, so that the next text's cache fits the memory of the last one's.
@@ -40,7 +40,7 @@ class FixedSteps(Steps):
         self.fed.count_on_device()
 
     def step(self) -> None:
-        with fused_norms(self.decoder):
+        with fewer_operations(self.decoder):
             super().step()
 
     def _run(self, **inputs: Any) -> torch.Tensor:
@@ -125,32 +125,3 @@ class StepAttention(TorchFunctionMode):
         query, key, value = args
         out, _ = rlivs_kernels.decode_attention(query, key, value, key_lengths=self._lengths, scale=kwargs.get("scale"))
         return out
-
-
-@contextmanager
-def fused_norms(decoder: nn.Module) -> Iterator[None]:
-    """While open, the decoder's RMS norms are one operation each: eight small ones cost a step more than its attention.
-
-    The product is rounded once, where transformers rounds the normalised value first.
-    """
-    norms = [
-        module
-        for module in decoder.modules()
-        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon") and not _is_wrapped(module)
-    ]
-    for norm in norms:
-        weight: Any = norm.weight
-        norm.forward = partial(_rms_norm, weight, float(norm.variance_epsilon))  # type: ignore[arg-type, method-assign]
-    try:
-        yield
-    finally:
-        for norm in norms:
-            del norm.forward
-
-
-def _is_wrapped(module: nn.Module) -> bool:
-    return "forward" in vars(module)
-
-
-def _rms_norm(weight: torch.Tensor, epsilon: float, hidden_states: torch.Tensor) -> torch.Tensor:
-    return nn.functional.rms_norm(hidden_states, weight.shape, weight, epsilon)

@@ -10,6 +10,7 @@ from tiny_models import load_tiny_backbone
 
 from rlivs.backbones import Prompt, load_backbone
 from rlivs.decoding import fixed, generate_greedily, graph, greedy
+from rlivs.decoding.fewer import fewer_operations
 from rlivs.scoring import patch
 
 pytestmark = pytest.mark.gpu
@@ -163,3 +164,13 @@ def test_captured_steps_do_not_gather_memory(both):
     for seed in range(500):
         run(seed)
     assert torch.cuda.memory_reserved() == before
+
+
+def test_norms_are_one_operation(both):
+    _, on_gpu = both
+    decoder = on_gpu.model.get_decoder()
+    hidden = torch.randn(1, 1, 32, device="cuda")
+    expected = decoder.norm(hidden)
+    with fewer_operations(decoder), torch.profiler.profile() as profile:
+        torch.testing.assert_close(decoder.norm(hidden), expected, rtol=1e-5, atol=1e-5)
+    assert any("fused_rms_norm" in event.key for event in profile.key_averages())

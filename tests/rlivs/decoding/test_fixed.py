@@ -1,5 +1,7 @@
 """What a GPU does, as far as a CPU can tell: fixed addresses, lengths on the device, nothing read back in a step."""
 
+import contextlib
+
 import pytest
 import torch
 from random_prompts import by_generate, random_prompt
@@ -8,6 +10,7 @@ from tiny_models import FAMILIES, load_tiny_backbone
 import rlivs_kernels
 from rlivs.backbones import Prompt
 from rlivs.decoding import fixed, generate_greedily, graph, greedy, steps
+from rlivs.decoding.fewer import fewer_operations
 from rlivs.scoring import patch
 
 PROMPTS = 30
@@ -142,15 +145,38 @@ def test_a_step_reads_nothing_back_and_keeps_its_tensors(family, mode, monkeypat
     assert "index_copy_" in first.operations
 
 
-def test_norms_are_what_they_were(backbone):
+def test_layers_are_what_they_were_in_fewer_operations(family):
+    decoder = family.model.get_decoder()
+    hidden, negations, outputs = torch.randn(1, 1, 32), [], []
+    positions = torch.tensor([[7]])
+    if family.model.config.model_type.startswith("qwen"):
+        positions = positions.expand(3, 1, 1)
+    with torch.no_grad():
+        rotary = decoder.rotary_emb(hidden, positions)
+        for fewer in (False, True, False):
+            with fewer_operations(decoder) if fewer else contextlib.nullcontext(), Seen() as seen:
+                cache, state = greedy.DynamicCache(config=decoder.config), hidden
+                for layer in decoder.layers:
+                    state = layer(state, attention_mask=None, position_embeddings=rotary, past_key_values=cache)
+                    state = state[0] if isinstance(state, tuple) else state
+                outputs.append(decoder.norm(state))
+            negations.append(seen.operations.count("neg"))
+            assert ("roll" in seen.operations) == ("addcmul" in seen.operations) == fewer
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-5, atol=1e-5)
+    assert torch.equal(outputs[2], outputs[0])
+    # queries and keys of both layers, and the sines of a step once
+    assert negations == [4, 1, 4]
+    assert not any("forward" in vars(module) for module in decoder.modules())
+
+
+def test_what_others_have_wrapped_is_left_alone(backbone):
     decoder = backbone.model.get_decoder()
-    hidden = 5 * torch.randn(2, 3, 32)
-    norm = decoder.norm
-    expected, forward = norm(hidden), norm.forward
-    with fixed.fused_norms(decoder):
-        assert norm.forward != forward
-        torch.testing.assert_close(norm(hidden), expected, rtol=1e-6, atol=1e-6)
-    assert "forward" not in vars(norm) and torch.equal(norm(hidden), expected)
+    wrapped = decoder.norm.forward
+    decoder.norm.forward = wrapped
+    with fewer_operations(decoder):
+        assert decoder.norm.forward is wrapped
+    assert decoder.norm.forward is wrapped
+    del decoder.norm.forward
 
 
 def test_a_longer_text_gets_a_longer_cache(backbone):
