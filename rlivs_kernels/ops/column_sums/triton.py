@@ -51,6 +51,8 @@ NARROW_COLUMN_TILES = {
     **COLUMN_TILES,
     (True, 2, 64): Tiles(rows=64, keys=128, warps=4, stages=3, resident=2),
     (True, 2, 128): Tiles(rows=64, keys=128, warps=4, stages=3, resident=2),
+    (False, 2, 64): Tiles(rows=64, keys=128, warps=8, stages=3, resident=1),
+    (False, 2, 128): Tiles(rows=64, keys=128, warps=8, stages=2, resident=1),
 }
 
 
