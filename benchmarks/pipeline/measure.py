@@ -130,9 +130,13 @@ class Bench:
             matmul_tflop_per_s=round(self.rates.flops / 1e12, 3),
         )
 
-    def repeat(self, call: Callable[[], object], most: int, seconds: float) -> list[float]:
-        """Milliseconds of each of at most `most` calls, as many as `seconds` allow, at least one; one untimed first."""
-        call()
+    def repeat(self, call: Callable[[], object], most: int, seconds: float, warm: bool = False) -> list[float]:
+        """Milliseconds of each of at most `most` calls, as many as `seconds` allow, at least one.
+
+        One untimed call comes first, unless what it would compile and allocate is `warm` already.
+        """
+        if not warm:
+            call()
         times: list[float] = []
         begin = time.monotonic()
         while len(times) < most and (not times or (time.monotonic() - begin < seconds and self.left() > 0)):
@@ -202,7 +206,7 @@ def _clips(bench: Bench) -> Iterator[Row]:
             encoded.select(0, rk.select_top_tokens(found, keep)[0])
 
     forget_peak(device)
-    whole = bench.repeat(clip, CLIP_REPEATS, share / 3)
+    whole = bench.repeat(clip, CLIP_REPEATS, share / 3, warm=True)
     yield bench.row("clip", whole, floor=floor, peak=peak_gib(device), note=f"{work.caption_tokens} tokens")
 
 
@@ -305,7 +309,7 @@ def _questions(bench: Bench) -> Iterator[Row]:
             if index:
                 prefills.append(spent[0])
                 tokens += spent[1:]
-            if index and bench.left() < 0:
+            if index and bench.left() < (3 - index) * 1e-3 * sum(spent):
                 break
         yield bench.row("answer prefill", prefills, positions=prompt.length, floor=bench.floors.prefill(prompt.length))
         yield bench.row("answer token", tokens, positions=prompt.length, floor=bench.floors.step())
@@ -322,7 +326,7 @@ def _questions(bench: Bench) -> Iterator[Row]:
             decode_text(backbone.tokenizer, new[0].tolist())
 
         asked = itertools.cycle(questions)
-        latencies = bench.repeat(lambda: ask(next(asked)), work.questions, max(1.0, bench.left()))
+        latencies = bench.repeat(lambda: ask(next(asked)), work.questions, max(1.0, bench.left()), warm=True)
         floor = bench.floors.prefill(prompt.length) + bench.floors.step(work.answer_tokens - 1)
         yield bench.row(
             "question",
@@ -434,10 +438,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--way", required=True, choices=list(WAYS))
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--until", type=float, help="Unix time by which to be done; default in a minute")
     options = parser.parse_args(arguments)
     model, work = find_model(options.model)
-    for row in measure(model, options.way, work, torch.device(options.device), options.seconds):
+    seconds = 60.0 if options.until is None else options.until - time.time()
+    for row in measure(model, options.way, work, torch.device(options.device), seconds):
         print(json.dumps(asdict(row)), flush=True)
 
 

@@ -35,14 +35,14 @@ from benchmarks.pipeline.ways import WAYS
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "pipeline.csv"
-GRACE = 20.0  # seconds that a process may go on beyond its share, to end what it has begun
-LEAST = 25.0  # seconds below which a process is not started
+GRACE = 15.0  # seconds that a process may go on beyond its time, to end what it has begun
+LEAST = 20.0  # seconds below which a process is not started
 QUICK_MINUTES = 3.0
 
 
 def isolated(model: str, way: str, seconds: float, command: list[str]) -> Iterator[Row]:
     """The rows of one process, as they come. One that dies, or is not done in time, is a row that says so."""
-    asked = [*command, "--model", model, "--way", way, "--seconds", f"{seconds:.0f}"]
+    asked = [*command, "--model", model, "--way", way, "--until", f"{time.time() + seconds:.1f}"]
     # A file, so that a process that writes much is not held up by a pipe nobody reads.
     with tempfile.TemporaryFile("w+") as complaints:
         paths = os.pathsep.join([str(ROOT), str(ROOT / "python"), os.environ.get("PYTHONPATH", "")])
@@ -137,7 +137,7 @@ def _rows(name: str, way: str, share: float, on_gpu: bool) -> Iterator[Row]:
         yield Row(name, way, "rest", note="no time left")
     else:
         command = [sys.executable, "-m", "benchmarks.pipeline.measure", "--device", "cuda"]
-        yield from isolated(name, way, max(LEAST, share - GRACE), command)
+        yield from isolated(name, way, max(LEAST, share - GRACE / 2), command)
 
 
 def _finished(rows: list[dict], model: str, way: str) -> bool:
