@@ -13,7 +13,7 @@ from rlivs.decoding import fixed, generate_greedily, graph, greedy, steps
 from rlivs.decoding.fewer import fewer_operations
 from rlivs.scoring import patch
 
-PROMPTS = 30
+PROMPTS = 16
 ENDS = tuple(range(0, 256, 16))  # so many end-of-sequence tokens that about half of the texts end early
 
 
@@ -37,7 +37,7 @@ def test_tokens_are_those_of_generate(family, on_fixed_steps):
         ids = generate_greedily(family, prompt, limit)
         assert torch.equal(ids, by_generate(family, prompt, limit)), seed
         early += ids.shape[1] < limit
-    assert PROMPTS // 8 < early < PROMPTS
+    assert 0 < early < PROMPTS
 
 
 def test_prompts_in_pieces(family, on_fixed_steps, monkeypatch):
