@@ -28,6 +28,7 @@ class PipelineConfig(BaseModel):
     # Caption
     caption_prompt: str = Field(CAPTION_PROMPT, min_length=1)
     max_caption_tokens: int = Field(1024, ge=1, description="longest caption, in new tokens")
+    cut_repetition: bool = Field(False, description="end a caption that loops; it is marked by '…' at its end")
 
     # Selection (section 3.2)
     layers: Literal["auto", "all"] | tuple[int, ...] = Field("auto", description="decoder layers that score")

@@ -11,11 +11,14 @@ import torch
 import rlivs_kernels as rk
 from rlivs.backbones import Backbone, VisualTokens
 from rlivs.config import PipelineConfig
-from rlivs.decoding import decode_text, generate_greedily
+from rlivs.decoding import RepetitionGuard, decode_text, generate_greedily
 from rlivs.errors import InputError
 from rlivs.memory.visual import SelectedTokens
 from rlivs.scoring import Handle
 from rlivs.video.clips import VideoClip
+
+# Behind a caption that was ended because it looped: the mark goes wherever the text goes.
+CUT = " …"
 
 
 @dataclass(frozen=True)
@@ -85,16 +88,18 @@ def caption_clip(
                 with tap.paused():
                     between_steps()
 
-        ids = generate_greedily(backbone, prompt, min(config.max_caption_tokens, room), after_token)
+        guard = RepetitionGuard() if config.cut_repetition else None
+        ids = generate_greedily(backbone, prompt, min(config.max_caption_tokens, room), after_token, guard=guard)
         scores = prompt.visual_scores(tap.scores(ids)).to(visual.embeddings.device)
     num_columns = visual.embeddings.shape[0]
     indices = rk.select_top_tokens(scores, config.tokens_to_keep(num_columns))[0]
     new_ids = ids[0].tolist()
+    looped = guard is not None and guard.looped
     return CaptionedClip(
         index=clip.index,
         start=clip.start,
         end=clip.end,
-        caption=decode_text(backbone.tokenizer, new_ids),
+        caption=decode_text(backbone.tokenizer, new_ids) + (CUT if looped else ""),
         num_caption_tokens=len(new_ids),
         selected=tuple(indices.tolist()),
         scores=scores[0].to("cpu", torch.float32).numpy(),
