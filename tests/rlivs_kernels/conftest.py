@@ -1,5 +1,9 @@
 """Targets of the kernel tests, and poisoned memory."""
 
+import fcntl
+import os
+import shutil
+
 import pytest
 import torch
 
@@ -9,6 +13,27 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning:triton.runtime.interpreter")
     # Where the benchmark's peers are checked on a CPU.
     config.addinivalue_line("filterwarnings", "ignore:flex_attention called without torch.compile:UserWarning")
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """once(name, make): the folder `name`, filled by make(folder) in the first of xdist's workers that asks for it."""
+
+    def made(name, make):
+        root = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            root = root.parent
+        folder = root / name
+        with open(root / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                (folder / "made").touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(autouse=True)

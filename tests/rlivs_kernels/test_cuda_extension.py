@@ -29,12 +29,7 @@ def python(code, **environment):
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def extension(tmp_path_factory):
-    """The module, built for sm_80 and sm_90."""
-    if shutil.which("nvcc") is None and "CUDA_HOME" not in os.environ:
-        pytest.skip("nvcc is not installed")
-    out = tmp_path_factory.mktemp("extension")
+def build(out):
     environment = {**os.environ, "RLIVS_BUILD_CUDA": "1", "RLIVS_CUDA_ARCHS": "80;90"}
     command = [
         sys.executable,
@@ -48,9 +43,17 @@ def extension(tmp_path_factory):
     ]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    record = json.loads((out / "rlivs_kernels" / "_cuda_build.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def extension(once):
+    """The module, built for sm_80 and sm_90."""
+    if shutil.which("nvcc") is None and "CUDA_HOME" not in os.environ:
+        pytest.skip("nvcc is not installed")
+    package = once("extension", build) / "rlivs_kernels"
+    record = json.loads((package / "_cuda_build.json").read_text())
     assert record["outcome"] == "built" and "sm_80;sm_90" in record["message"]
-    sys.path.insert(0, str(out / "rlivs_kernels"))
+    sys.path.insert(0, str(package))
     try:
         import _cuda
     finally:
@@ -59,8 +62,11 @@ def extension(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def rows(extension):
-    return cuda_resources.rows(extension)
+def rows(extension, once):
+    def read(folder):
+        (folder / "rows.json").write_text(json.dumps(cuda_resources.rows(extension)))
+
+    return json.loads((once("extension_rows", read) / "rows.json").read_text())
 
 
 def test_every_kernel_is_there_for_both_architectures(extension, rows):

@@ -41,7 +41,9 @@ def builder():
 
 
 @pytest.fixture(scope="module")
-def emulated(builder):
+def emulated(builder, once):
+    """Objects are kept between runs; the folder is but a place to wait for the worker that compiles them."""
+    once("emulator", lambda folder: builder.build())
     return load(builder.MODULE, builder.build())
 
 

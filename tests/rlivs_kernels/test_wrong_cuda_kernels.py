@@ -131,10 +131,8 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def verdicts(tmp_path_factory):
-    """(the right kernel passes, the wrong one passes) for each mistake."""
-    root = tmp_path_factory.mktemp("wrong")
+def judge(root):
+    """Writes [the right kernel passes, the wrong one passes] of each mistake to verdicts.json."""
     specification = importlib.util.spec_from_file_location("emulation_build", ROOT / "csrc" / "emulation" / "build.py")
     builder = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(builder)
@@ -171,7 +169,13 @@ def verdicts(tmp_path_factory):
         [sys.executable, "-c", PROGRAM, str(module), pairs], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    return dict(zip([mistake[0] for mistake in MISTAKES], json.loads(done.stdout), strict=True))
+    (root / "verdicts.json").write_text(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def verdicts(once):
+    found = json.loads((once("wrong_kernels", judge) / "verdicts.json").read_text())
+    return dict(zip([mistake[0] for mistake in MISTAKES], found, strict=True))
 
 
 @pytest.mark.parametrize("name", [mistake[0] for mistake in MISTAKES])
