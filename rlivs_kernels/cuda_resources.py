@@ -43,9 +43,9 @@ def rows(module: ModuleType) -> list[dict]:
                 "arch": arch,
                 "registers": int(usage["REG"]),
                 "shared_bytes": launch["shared_bytes"],
-                "spill_bytes": max(stack, local, 4 * len(re.findall(r"\b(?:STL|LDL)\b", code))),
+                "spill_bytes": max(stack, local, 4 * (code.count(" STL") + code.count(" LDL"))),
                 "threads": launch["threads"],
-                "matrix_instruction": next((m for m in ("HGMMA", "HMMA") if re.search(rf"\b{m}\b", code)), ""),
+                "matrix_instruction": next((m for m in ("HGMMA", "HMMA") if f" {m}." in code), ""),
             }
         )
     return sorted(found, key=lambda row: (row["name"], row["arch"]))
