@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +74,9 @@ def film(backbone: Backbone, seed: int, streams: int, clips: int, side: int, rat
         video, encoded = cache / f"{name}.mp4", cache / f"{name}-{mark}.pt"
         if not encoded.exists():
             if not video.exists():
-                write_video(stream, cache / "new.mp4", side=side, rate=rate)
-                (cache / "new.mp4").replace(video)
+                new = cache / f"new-{os.getpid()}.mp4"
+                write_video(stream, new, side=side, rate=rate)
+                new.replace(video)
             parts = [
                 backbone.encode(clip.frames, clip.times).embeddings
                 for clip in iter_clips(video, fps=1 / TICK, frames_per_clip=CLIP_TICKS)

@@ -12,13 +12,13 @@ CHOOSING = 800_001  # seed of the streams on which things are chosen (layers to 
 class Plan:
     """Streams, clips a stream, questions of each kind a stream, and which experiments run."""
 
-    streams: int = 20
+    streams: int = 10
     clips: int = 32
     every: int = 2  # clips whose tokens are asked about: every second one
-    mode_streams: int = 4  # on which the tap's modes are compared
-    each: int = 3  # list questions of each kind
-    each_retrieval: int = 6  # of the kinds that retrieval is measured on
-    choosing_streams: int = 4
+    mode_streams: int = 2  # on which the tap's modes are compared
+    each: int = 5  # list questions of each kind
+    each_retrieval: int = 10  # of the kinds that retrieval is measured on
+    choosing_streams: int = 2
     choosing_clips: int = 16
     side: int = 128  # pixels of the videos
     rate: int = 4  # their frames a second

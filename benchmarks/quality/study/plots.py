@@ -8,7 +8,7 @@ from .tables import read
 
 
 def draw(directory: Path) -> None:
-    """One PNG for tokens kept, memory and retrieval each."""
+    """One PNG for tokens kept, memory and retrieval each, where there is such a table."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -23,29 +23,32 @@ def draw(directory: Path) -> None:
         figure.savefig(directory / f"{name}.png", dpi=110, metadata={"Software": None})
         pyplot.close(figure)
 
-    columns, rows = read(directory / "tokens_kept.csv")
-    figure, axes = pyplot.subplots(figsize=(6, 4))
-    for method in dict.fromkeys(row[columns.index("method")] for row in rows):
-        mine = [row for row in rows if row[columns.index("method")] == method]
-        style = "o" if method == "all" else "o-"
-        axes.plot([100 * int(row[0]) / 256 for row in mine], [float(row[3]) for row in mine], style, label=method)
-    axes.set_xscale("log")
-    axes.set_xlabel("tokens kept, %")
-    finish(figure, axes, "tokens_kept")
+    if (directory / "tokens_kept.csv").exists():
+        columns, rows = read(directory / "tokens_kept.csv")
+        figure, axes = pyplot.subplots(figsize=(6, 4))
+        for method in dict.fromkeys(row[columns.index("method")] for row in rows):
+            mine = [row for row in rows if row[columns.index("method")] == method]
+            style = "o" if method == "all" else "o-"
+            axes.plot([100 * int(row[0]) / 256 for row in mine], [float(row[3]) for row in mine], style, label=method)
+        axes.set_xscale("log")
+        axes.set_xlabel("tokens kept, %")
+        finish(figure, axes, "tokens_kept")
 
-    columns, rows = read(directory / "recurrence.csv")
-    figure, axes = pyplot.subplots(figsize=(7, 4))
-    rows = [row for row in rows if row[1]]
-    axes.barh([row[0] for row in rows][::-1], [float(row[columns.index("needs past %")]) for row in rows][::-1])
-    axes.set_xlabel("exact captions of clips that need the past, %")
-    figure.tight_layout()
-    figure.savefig(directory / "recurrence.png", dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
+    if (directory / "recurrence.csv").exists():
+        columns, rows = read(directory / "recurrence.csv")
+        figure, axes = pyplot.subplots(figsize=(7, 4))
+        rows = [row for row in rows if row[1]]
+        axes.barh([row[0] for row in rows][::-1], [float(row[columns.index("needs past %")]) for row in rows][::-1])
+        axes.set_xlabel("exact captions of clips that need the past, %")
+        figure.tight_layout()
+        figure.savefig(directory / "recurrence.png", dpi=110, metadata={"Software": None})
+        pyplot.close(figure)
 
-    columns, rows = read(directory / "retrieval.csv")
-    figure, axes = pyplot.subplots(figsize=(6, 4))
-    for way in dict.fromkeys(row[2] for row in rows if row[0] != "all"):
-        mine = [row for row in rows if row[2] == way]
-        axes.plot([int(row[0]) for row in mine], [float(row[3]) for row in mine], "o-", label=way)
-    axes.set_xlabel("budget, tokens of captions")
-    finish(figure, axes, "retrieval")
+    if (directory / "retrieval.csv").exists():
+        columns, rows = read(directory / "retrieval.csv")
+        figure, axes = pyplot.subplots(figsize=(6, 4))
+        for way in dict.fromkeys(row[2] for row in rows if row[0] != "all"):
+            mine = [row for row in rows if row[2] == way]
+            axes.plot([int(row[0]) for row in mine], [float(row[3]) for row in mine], "o-", label=way)
+        axes.set_xlabel("budget, tokens of captions")
+        finish(figure, axes, "retrieval")

@@ -41,6 +41,7 @@ class Plan:
     tower_rate: float = 1e-3
     steps: int = 800
     rate: float = 8e-4
+    first_world: float = 0.2  # share of the steps with the first world's captions
     caption_tokens: int = 4600
     clip_question_tokens: int = 2400
     clip_question_weight: float = 2.0
@@ -102,7 +103,7 @@ def train_language_model(
     for step in range(first, plan.steps):
         rng = np.random.default_rng((SEED, 3, step))
         with torch.autocast("cpu", torch.bfloat16):
-            if step % 5 == 4:
+            if rng.random() < plan.first_world:
                 batch = captioning.draw(first_world, tokenizer, rng, old_mix, plan.caption_tokens // 500)
                 total, seen = captioning.loss(model, tokenizer, probe, batch, 0.0)
                 figures = {f"first_{name}": value for name, value in seen.items()}
@@ -188,10 +189,18 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="directory for every stage's file, log and checkpoint")
     parser.add_argument("--start", type=Path, default=ASSETS / "tiny-onevision", help="checkpoint to start from")
     parser.add_argument("--steps", type=int, default=Plan.steps, help="steps of the language model")
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="the language model's learning rate")
+    parser.add_argument(
+        "--first-world", type=float, default=Plan.first_world, help="share of the steps with the first world's captions"
+    )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train(arguments.run, arguments.start, Plan(steps=arguments.steps))
+    train(
+        arguments.run,
+        arguments.start,
+        Plan(steps=arguments.steps, rate=arguments.rate, first_world=arguments.first_world),
+    )
 
 
 if __name__ == "__main__":

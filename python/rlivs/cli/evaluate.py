@@ -22,20 +22,22 @@ def evaluate() -> None:
 
 @app.command()
 def synthetic(
-    model: options.Model = options.DEFAULT_MODEL,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Checkpoint directory, or tiny-onevision; default: the study's own checkpoint."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Directory for tables and plots.")] = Path("rlivs-quality"),
     micro: Annotated[bool, typer.Option("--micro", help="A few clips only, to see that it runs.")] = False,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
     json: options.Json = False,
 ) -> None:
     """Run the quality study on synthetic streams: every table as CSV, Markdown and plots.
 
-    Needs a source checkout: the synthetic world is not part of the installed package. Takes about half an hour on two
-    CPU cores.
+    Needs a source checkout: the synthetic world is not part of the installed package.
     """
     quiet_libraries()
     try:
-        from benchmarks.quality.study.__main__ import study
+        from benchmarks.quality.study.__main__ import MODEL, study
         from benchmarks.quality.study.plan import MICRO, Plan
     except ImportError:
         raise InputError(
@@ -47,7 +49,7 @@ def synthetic(
     from rlivs.backbones.checkpoint import EMBEDDED, embedded_checkpoint
 
     torch.set_num_threads(threads)
-    directory = embedded_checkpoint() if model == EMBEDDED else Path(model)
+    directory = MODEL if model is None else embedded_checkpoint() if model == EMBEDDED else Path(model)
     study(directory, MICRO if micro else Plan(), out, out / "cache")
     for file in sorted(out.glob("*.csv")):
         with file.open(newline="", encoding="utf-8") as rows:
