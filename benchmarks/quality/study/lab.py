@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmarks.quality.world.asked import Asked, ask_stream
@@ -19,7 +20,7 @@ from rlivs.scoring.layers import choose_layers, decoder_attentions, text_decoder
 from rlivs.streaming.answering import caption_line
 
 from .answers import Encoder, clip_answers
-from .footage import Footage
+from .footage import Footage, digest
 from .intervals import Share
 from .plan import Plan
 from .recurrent import Policy, Run, caption_streams
@@ -40,7 +41,18 @@ class Lab:
     @cached_property
     def run(self) -> Run:
         """The pipeline as shipped: 16 slots, 6 % of the tokens by attention, the automatic layers."""
-        return caption_streams(self.backbone, self.footage, Policy(), detail=True)
+        return self.run_of(Policy(), detail=True)
+
+    def run_of(self, policy: Policy, detail: bool = False) -> Run:
+        """A run of the pipeline over all streams, made once and kept in the cache."""
+        seed, streams, clips = self.footage.streams[0].seed[0], *self.footage.tokens.shape[:2]
+        name = "-".join(map(str, (seed, streams, clips, digest(self.backbone.model), *astuple(policy)))).replace(
+            " ", ""
+        )
+        file = self.cache / f"run-{name}.pt"
+        if not file.exists():
+            torch.save(vars(caption_streams(self.backbone, self.footage, policy, detail)), file)
+        return Run(**torch.load(file, weights_only=False))
 
     @property
     def clips(self) -> list[tuple[int, int]]:

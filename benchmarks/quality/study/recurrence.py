@@ -14,7 +14,7 @@ from rlivs.streaming.answering import caption_line
 from .answers import Encoder, list_prompt, prompt_answers
 from .intervals import SHARE_COLUMNS, Share
 from .lab import Lab
-from .recurrent import Policy, Run, caption_streams
+from .recurrent import Policy, Run
 from .tables import Table
 
 WAYS = (
@@ -46,10 +46,7 @@ COLUMNS = (
 def runs(lab: Lab) -> dict[str, Run]:
     """Every pipeline's run over the reported streams; the first is the lab's own."""
     wanted = [(name, policy) for name, policy in WAYS if policy.slots in lab.plan.slots]
-    return {
-        name: lab.run if policy == Policy() else caption_streams(lab.backbone, lab.footage, policy)
-        for name, policy in wanted
-    }
+    return {name: lab.run if policy == Policy() else lab.run_of(policy) for name, policy in wanted}
 
 
 def caption_shares(lab: Lab, run: Run) -> tuple[Share, Share]:

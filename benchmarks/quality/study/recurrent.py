@@ -5,7 +5,7 @@ At clip c every stream has the same number of memory slots, so prompts are equal
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from rlivs.memory.visual import SelectedTokens
 
 from .footage import Footage
 from .progress import steps
+from .selection import uniform_columns
 
 LONGEST = 40  # tokens of a caption
 
@@ -50,7 +51,6 @@ class Run:
     kept: list[list[np.ndarray]]
     scores: np.ndarray
     detail: np.ndarray | None = None
-    memories: list[list[list[SelectedTokens]]] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -60,13 +60,10 @@ def caption_streams(backbone: Backbone, footage: Footage, policy: Policy, detail
     captions: list[list[str]] = [[] for _ in range(count)]
     kept: list[list[np.ndarray]] = [[] for _ in range(count)]
     memory: list[list[SelectedTokens]] = [[] for _ in range(count)]
-    memories: list[list[list[SelectedTokens]]] = [[] for _ in range(count)]
     scores, details = [], []
     with rlivs.patch(backbone.model, layers=policy.layers, mode=policy.mode) as tap:
         for clip in steps(range(length), f"captions, {policy.slots} slots, {policy.select}"):
             visual = [VisualTokens(footage.tokens[s, clip], backbone.grid) for s in range(count)]
-            for s in range(count):
-                memories[s].append(list(memory[s]))
             prompts = [backbone.caption_prompt(v, m, CAPTION_PROMPT) for v, m in zip(visual, memory, strict=True)]
             embeds = torch.cat([prompt.inputs_embeds for prompt in prompts])
             columns = prompts[0].columns
@@ -91,14 +88,14 @@ def caption_streams(backbone: Backbone, footage: Footage, policy: Policy, detail
                 if policy.slots:
                     memory[s] = remember(memory[s], visual[s].select(clip, chosen), policy)
     found_detail = np.stack(details, 1) if details else None
-    return Run(captions, kept, np.stack(scores, 1), found_detail, memories)
+    return Run(captions, kept, np.stack(scores, 1), found_detail)
 
 
 def choose(policy: Policy, footage: Footage, stream: int, clip: int, scores: Tensor) -> Tensor:
     """The columns kept of a clip, ascending."""
     total = len(scores)
     if policy.select == "uniform":
-        return torch.arange(policy.keep) * total // policy.keep + total // (2 * policy.keep)
+        return uniform_columns(policy.keep, total)
     if policy.select == "random":
         rng = np.random.default_rng((*footage.streams[stream].seed, clip, 5))
         return torch.from_numpy(np.sort(rng.choice(total, policy.keep, replace=False)))
