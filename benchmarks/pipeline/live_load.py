@@ -5,7 +5,9 @@
 Each stream plays the demo film over and over against the clock, `--speed` times as fast as it is; each asker asks one
 stream after another the demo's questions. Ends with exit code 1 if no caption came for a minute, a question had no
 answer, the streams' captions differ by more than 20 %, or resident memory grew by more than 5 % from the second to the
-last quarter. Figures are added to the CSV, one row a run, and the samples to the file beside it.
+last quarter. Prompts grow with the captions up to `--budget` tokens (700 are 30 captions, as many as the shipped model
+was trained on), and with them what an answer takes in memory and time. Figures are added to the CSV, one row a run, and
+the samples to the file beside it.
 """
 
 from __future__ import annotations
@@ -120,10 +122,12 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=1.0)
     parser.add_argument("--model", default="tiny-onevision")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--budget", type=int, default=700, help="tokens of captions in an answer's prompt")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/live_load.csv"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
+    config = load_config(DEMO / "demo.yaml", {"context_budget": options.budget})
     questions = [item["question"] for item in json.loads((DEMO / "demo.json").read_text())["questions"]]
     film = open_video(DEMO / "demo.mp4")
     pictures = list(film.frames())
@@ -133,7 +137,7 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory() as folder,
         StreamingVideoQA.from_pretrained(
-            options.model, memory=Path(folder) / "captions.db", config=load_config(DEMO / "demo.yaml"), device="cpu"
+            options.model, memory=Path(folder) / "captions.db", config=config, device="cpu"
         ) as engine,
         StreamService(engine) as service,
     ):
@@ -182,6 +186,7 @@ def main() -> int:
         "streams": options.streams,
         "askers": options.askers,
         "speed": options.speed,
+        "budget": options.budget,
         "clips": sum(counts),
         "fewest_clips": min(counts),
         "most_clips": max(counts),
