@@ -21,7 +21,7 @@ def python_block(marker):
 
 def test_every_block_is_run_here():
     """A new block in the README needs a test in this file."""
-    assert len(blocks("bash")) == 3
+    assert len(blocks("bash")) == 4
     assert len(blocks("python")) == 4
     assert re.findall(r"```(\w*)\n", README).count("") == len(blocks("bash")) + len(blocks("python"))
 
@@ -50,6 +50,14 @@ def test_live(beside_a_video, serving):
     assert "<title>" in httpx.get(address, trust_env=False).text
     streams = httpx.get(f"{address}/api/streams", trust_env=False).json()["streams"]
     assert [stream["stream"] for stream in streams] == ["door"]
+
+
+def test_measuring(beside_a_video):
+    for line in blocks("bash")[3].splitlines():
+        done = run(line)
+        assert done.returncode == 0, (line, done.stderr)
+    for name in ("kernels.csv", "pipeline.csv", "quality/tokens_kept.csv"):
+        assert (beside_a_video / name).read_text().count("\n") > 2
 
 
 def test_library_use(beside_a_video, capsys):

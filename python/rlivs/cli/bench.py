@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import typer
 
-from rlivs.errors import InputError
+from rlivs.cli import source_tree
 
-SOURCE_TREE = Path(__file__).resolve().parents[3]
 # Everything behind the benchmark's name is its own, --help too.
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -30,15 +25,4 @@ def pipeline(context: typer.Context) -> None:
 
 
 def _run(benchmark: str, arguments: list[str]) -> None:
-    if (SOURCE_TREE / "benchmarks").is_dir() and str(SOURCE_TREE) not in sys.path:
-        sys.path.insert(0, str(SOURCE_TREE))
-    try:
-        module = importlib.import_module(f"benchmarks.{benchmark}.run")
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("benchmarks"):
-            raise
-        raise InputError(
-            "the benchmarks are not installed with the package; in a source checkout, run: "
-            f"python -m benchmarks.{benchmark}.run"
-        ) from None
-    raise typer.Exit(module.main(arguments))
+    raise typer.Exit(source_tree.benchmark(f"{benchmark}.run").main(arguments))

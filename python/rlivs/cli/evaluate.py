@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from rlivs.cli import options
+from rlivs.cli import options, source_tree
 from rlivs.cli.terminal import messages, print_json, quiet_libraries
-from rlivs.errors import InputError
 
 app = typer.Typer(help="Measure the quality of captions, selection and answers.", no_args_is_help=True)
 
@@ -36,21 +35,15 @@ def synthetic(
     Needs a source checkout: the synthetic world is not part of the installed package.
     """
     quiet_libraries()
-    try:
-        from benchmarks.quality.study.__main__ import MODEL, study
-        from benchmarks.quality.study.plan import MICRO, Plan
-    except ImportError:
-        raise InputError(
-            "the synthetic world is not in the installed package; run this from the root of a source checkout, "
-            'with "python -m rlivs.cli eval synthetic"'
-        ) from None
+    whole = source_tree.benchmark("quality.study.__main__")
+    plans = source_tree.benchmark("quality.study.plan")
     import torch
 
     from rlivs.backbones.checkpoint import EMBEDDED, embedded_checkpoint
 
     torch.set_num_threads(threads)
-    directory = MODEL if model is None else embedded_checkpoint() if model == EMBEDDED else Path(model)
-    study(directory, MICRO if micro else Plan(), out, out / "cache")
+    directory = whole.MODEL if model is None else embedded_checkpoint() if model == EMBEDDED else Path(model)
+    whole.study(directory, plans.MICRO if micro else plans.Plan(), out, out / "cache")
     for file in sorted(out.glob("*.csv")):
         with file.open(newline="", encoding="utf-8") as rows:
             for row in csv.DictReader(rows):

@@ -25,7 +25,7 @@ def test_arguments_are_passed_on(what, monkeypatch):
 
 
 def test_outside_a_source_checkout(what, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(sys.modules["rlivs.cli.bench"], "SOURCE_TREE", tmp_path)
+    monkeypatch.setattr(sys.modules["rlivs.cli.source_tree"], "SOURCE_TREE", tmp_path)
     for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if not (Path(path) / "benchmarks").is_dir()])

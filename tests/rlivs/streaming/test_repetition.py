@@ -12,7 +12,7 @@ from rlivs.streaming.captioning import CUT
 
 @pytest.fixture
 def caption(tmp_path, film):
-    """Captions of one clip by a model whose next token follows from the last one alone: it loops, or comes to an end."""
+    """Captions of one clip by a model whose next token follows from the last one alone."""
     backbone = load_tiny_backbone(tmp_path / "model", "llava_onevision", seed=4)
     for layer in backbone.model.get_decoder().layers:
         torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
