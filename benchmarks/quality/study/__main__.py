@@ -40,6 +40,7 @@ def study(model: Path, plan: Plan, out: Path, cache: Path, only: Sequence[str] =
         "controls": lambda: controls.controls(lab),
         "improvements": lambda: improvements.improvements(lab),
         "recurrence": lambda: recurrence.recurrence(lab, recurrence.runs(lab)),
+        "list-answers": lambda: recurrence.list_answers(lab, recurrence.runs(lab)),
         "retrieval": lambda: retrieval_cells.retrieval(lab),
     }
     for name in only or experiments:

@@ -37,9 +37,6 @@ COLUMNS = (
     "its 95 % interval",
     "such clips",
     "kept on things %",
-    "answers from captions %",
-    "their 95 % interval",
-    "asked",
 )
 
 
@@ -76,22 +73,24 @@ def list_questions(
 
 
 def recurrence(lab: Lab, all_runs: dict[str, Run]) -> list[Table]:
-    table = Table("recurrence", "Memory: captions, and answers from all captions so far", COLUMNS)
-    kinds = Table("list_answers", "Answers from all captions so far, by kind", ("captions", "kind", *SHARE_COLUMNS))
+    table = Table("recurrence", "Memory: captions", COLUMNS)
     for name, run in all_runs.items():
         every, past = caption_shares(lab, run)
-        asked = name in ASKED
-        hits = list_questions(lab, run.captions, lab.listed, f"answers, {name}") if asked else []
         columns = [torch.from_numpy(run.kept[s][c]) for s, c in lab.footage.clips]
-        answered = Share.of(hits).cells() if hits else ["", "", ""]
-        table.add(name, *every.cells(), *past.cells(), lab.on_things(columns, lab.footage.clips), *answered)
-        if run is lab.run:
-            _by_kind(kinds, "the model's own", lab, hits)
-    truths = [[truth.caption for truth in stream] for stream in lab.footage.truths]
-    hits = list_questions(lab, truths, lab.listed, "answers, true captions")
-    table.add("true captions", "", "", "", "", "", "", "", *Share.of(hits).cells())
-    _by_kind(kinds, "true", lab, hits)
-    return [table, kinds]
+        table.add(name, *every.cells(), *past.cells(), lab.on_things(columns, lab.footage.clips))
+    return [table]
+
+
+def list_answers(lab: Lab, all_runs: dict[str, Run]) -> list[Table]:
+    """Answers from all captions so far, of the pipelines in `ASKED` and from true captions."""
+    kinds = Table("list_answers", "Answers from all captions so far, by kind", ("captions", "kind", *SHARE_COLUMNS))
+    told = {name: run.captions for name, run in all_runs.items() if name in ASKED}
+    told["true captions"] = [[truth.caption for truth in stream] for stream in lab.footage.truths]
+    for name, captions in told.items():
+        hits = list_questions(lab, captions, lab.listed, f"answers, {name}")
+        kinds.add(name, "all", *Share.of(hits).cells())
+        _by_kind(kinds, name, lab, hits)
+    return [kinds]
 
 
 def _by_kind(table: Table, name: str, lab: Lab, hits: list[bool]) -> None:
