@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any
 
 import torch
-import transformers
 from packaging.version import Version
 from torch import nn
+from transformers import __version__ as TRANSFORMERS
 
 from rlivs.errors import InputError
 from rlivs.scoring.attention import Tap, is_tapped
@@ -39,10 +39,8 @@ def patch(model: nn.Module, layers: str | int | Sequence[int] = "auto", mode: st
     the finished caption once more, exact for beam search and any other way of decoding.
     Source: arXiv 2510.17364, section 3. Raises InputError for a model, layer or mode that cannot be served.
     """
-    if Version(transformers.__version__).release < Version(OLDEST_TRANSFORMERS).release:
-        raise InputError(
-            f"transformers {transformers.__version__} is too old; install transformers>={OLDEST_TRANSFORMERS}"
-        )
+    if Version(TRANSFORMERS).release < Version(OLDEST_TRANSFORMERS).release:
+        raise InputError(f"transformers {TRANSFORMERS} is too old; install transformers>={OLDEST_TRANSFORMERS}")
     if mode not in MODES:
         raise InputError(f"mode '{mode}' is not available; choose one of {', '.join(MODES)}")
     return Handle(model, layers, mode)

@@ -1,8 +1,9 @@
 """What cannot be scored is refused, and the message names the cure."""
 
+import sys
+
 import pytest
 import torch
-import transformers
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
@@ -36,7 +37,7 @@ def generate(pair, prompt, num_new=4, **options):
 
 
 def test_transformers_too_old(pair, monkeypatch):
-    monkeypatch.setattr(transformers, "__version__", "5.16.2")
+    monkeypatch.setattr(sys.modules["rlivs.scoring.patch"], "TRANSFORMERS", "5.16.2")
     with pytest.raises(InputError, match=r"transformers 5.16.2 is too old; install transformers>=5.17.0"):
         patch(pair.model)
 
