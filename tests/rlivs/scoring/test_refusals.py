@@ -8,6 +8,7 @@ from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
     DynamicCache,
+    GenerationConfig,
     GptOssConfig,
     GptOssForCausalLM,
     MistralConfig,
@@ -83,7 +84,7 @@ def test_beams_outside_rescore(pair, prompt, how, monkeypatch):
     if how == "argument":
         options = {"num_beams": 2}
     elif how == "given configuration":
-        options = {"generation_config": transformers.GenerationConfig(num_beams=2)}
+        options = {"generation_config": GenerationConfig(num_beams=2)}
     else:
         monkeypatch.setattr(pair.model.generation_config, "num_beams", 2)
     with (
