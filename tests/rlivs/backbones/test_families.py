@@ -169,7 +169,7 @@ def test_time_counts_from_the_clips_start(family, backbone):
 
 def remember(backbone, filled):
     clips = [encode(backbone, 4, seed=10 + index) for index in range(filled)]
-    return [clip.select(index, torch.tensor([0, 2, 5 + index])) for index, clip in enumerate(clips)]
+    return [clip.select(index, torch.tensor([0, 2, 5 + index % 8])) for index, clip in enumerate(clips)]
 
 
 @pytest.mark.parametrize("filled", [0, 2, 4])
@@ -216,9 +216,11 @@ def test_prompts_in_pieces_give_the_same_caption(backbone, monkeypatch):
     assert torch.equal(generate_greedily(backbone, prompt, 8), whole)
 
 
-def test_scores_and_kept_tokens_are_those_of_eager_attention(family, backbone, directory):
+@pytest.mark.parametrize("filled", [0, 8, 16])
+def test_scores_and_kept_tokens_are_those_of_eager_attention(family, backbone, directory, filled):
+    """With a visual memory that is empty, half full and full."""
     eager = load_backbone(directory, device="cpu", attn_implementation="eager")
-    prompt = backbone.caption_prompt(encode(backbone, 4), remember(backbone, 3), TEXT)
+    prompt = backbone.caption_prompt(encode(backbone, 4), remember(backbone, filled), TEXT)
     with patch(backbone.model, layers="all") as handle:
         with handle.clip(prompt.columns, prompt_length=prompt.length):
             ids = generate_greedily(backbone, prompt, 10)
