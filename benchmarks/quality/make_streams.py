@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 
+from .video import encode
 from .world import pictures
 from .world.asked import ask_stream
 from .world.script import CLIP_SECONDS, CLIP_TICKS, TICK, Stream, clip_times
@@ -25,17 +24,8 @@ MASK_SIDE = 64
 
 def write_video(stream: Stream, path: Path, *, side: int, rate: int, quality: int = 23) -> None:
     """Encode a stream with libx264, `rate` frames a second; the same bytes every time."""
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        video = container.add_stream("libx264", rate=rate)
-        video.width = video.height = side
-        video.pix_fmt = "yuv420p"
-        video.time_base = Fraction(1, rate)
-        video.codec_context.thread_count = 1
-        video.options = {"crf": str(quality), "preset": "medium", "g": str(8 * rate)}
-        for picture in pictures.frames(stream, np.arange(round(stream.seconds * rate)) / rate, side):
-            # Converted here: what the encoder converts by itself has other bytes now and then.
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")))
-        container.mux(video.encode())
+    times = np.arange(round(stream.seconds * rate)) / rate
+    encode(pictures.frames(stream, times, side), path, side=side, rate=rate, quality=quality)
 
 
 def describe(stream: Stream, truths: list[ClipTruth], questions: int) -> dict:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -23,8 +24,8 @@ class Take:
     seconds: float
 
 
-def write_video(path: Path, takes: Sequence[Take], *, side: int, rate: int, quality: int = 23) -> None:
-    """Encode the takes one after the other with libx264, `rate` frames a second; the same bytes every time."""
+def encode(pictures: Iterable[np.ndarray], path: Path, *, side: int, rate: int, quality: int = 23) -> None:
+    """Encode pictures `[side, side, 3]` uint8 RGB with libx264, `rate` a second; the same bytes every time."""
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width = stream.height = side
@@ -32,14 +33,20 @@ def write_video(path: Path, takes: Sequence[Take], *, side: int, rate: int, qual
         stream.time_base = Fraction(1, rate)
         stream.codec_context.thread_count = 1
         stream.options = {"crf": str(quality), "preset": "medium", "g": str(8 * rate)}
-        for take in takes:
-            count = round(take.seconds * rate)
-            for frame in render.render(take.scene, side, np.arange(count) / count):
-                # Converted here: what the encoder converts by itself has other bytes now and then.
-                container.mux(
-                    stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p"))
-                )
+        for picture in pictures:
+            # Converted here: what the encoder converts by itself has other bytes now and then.
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def write_video(path: Path, takes: Sequence[Take], *, side: int, rate: int, quality: int = 23) -> None:
+    """Encode the takes one after the other, `rate` frames a second; the same bytes every time."""
+    counts = [round(take.seconds * rate) for take in takes]
+    rendered = (
+        render.render(take.scene, side, np.arange(count) / count) for take, count in zip(takes, counts, strict=True)
+    )
+    encode(chain.from_iterable(rendered), path, side=side, rate=rate, quality=quality)
 
 
 def read_frames(path: Path, *, every: int = 1) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .model import FRAME_SIZE, FRAMES_PER_CLIP, visual_tokens
 from .optim import Optimizers, schedule
 from .stream_frames import Rendered
-from .tower import COLOURS, SHAPES, frame_batch
+from .tower import COLOURS, SHAPES, cell_loss, frame_batch
 
 PROBE_SIZE = (COLOURS + 1) + COLOURS + SHAPES + 2
 OLD_SHARE = 0.3
@@ -40,13 +40,7 @@ def probe_loss(probe: nn.Linear, tokens: Tensor, batch: dict[str, Tensor]) -> tu
     """As the first tower's, with the box's share beside the colours'; figures for the second world's frames."""
     share, colour, shape, offset = probe(tokens.float()).split([COLOURS + 1, COLOURS, SHAPES, 2], dim=-1)
     seen = batch["seen"]
-    away = (offset - batch["offset"]).abs().sum(-1)[seen].mean()
-    loss = (
-        4 * F.smooth_l1_loss(share, batch["share"], beta=0.1)
-        + F.cross_entropy(colour.flatten(0, 1), batch["colour"].flatten())
-        + F.cross_entropy(shape.flatten(0, 1), batch["shape"].flatten())
-        + 2 * away
-    )
+    loss, away = cell_loss(share, colour, shape, offset, batch)
     cut = 2 * round(OLD_SHARE * len(seen) / 2)
     figures = {"loss": loss.item(), "centre_px": away.item() / 2 * FRAME_SIZE / 4}
     for name, part in (("old", slice(0, cut)), ("new", slice(cut, None))):

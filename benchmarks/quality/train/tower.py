@@ -66,18 +66,26 @@ def frame_batch(seed: tuple[int, ...], count: int, radius: tuple[float, float]) 
     }
 
 
-def probe_loss(probe: nn.Linear, tokens: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """Loss of the probe on visual tokens `[n, 16, hidden]`, and what it gets right."""
-    out = probe(tokens.float())
-    share, colour, shape, offset = out.split([COLOURS, COLOURS, SHAPES, 2], dim=-1)
-    seen = batch["seen"]
-    away = (offset - batch["offset"]).abs().sum(-1)[seen].mean()
+def cell_loss(
+    share: Tensor, colour: Tensor, shape: Tensor, offset: Tensor, batch: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Loss of what is told of each cell, and how far the told centres of the things seen are away."""
+    away = (offset - batch["offset"]).abs().sum(-1)[batch["seen"]].mean()
     loss = (
         4 * F.smooth_l1_loss(share, batch["share"], beta=0.1)
         + F.cross_entropy(colour.flatten(0, 1), batch["colour"].flatten())
         + F.cross_entropy(shape.flatten(0, 1), batch["shape"].flatten())
         + 2 * away
     )
+    return loss, away
+
+
+def probe_loss(probe: nn.Linear, tokens: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """Loss of the probe on visual tokens `[n, 16, hidden]`, and what it gets right."""
+    out = probe(tokens.float())
+    share, colour, shape, offset = out.split([COLOURS, COLOURS, SHAPES, 2], dim=-1)
+    seen = batch["seen"]
+    loss, away = cell_loss(share, colour, shape, offset, batch)
     figures = {
         "colour": (colour.argmax(-1) == batch["colour"])[seen].float().mean().item(),
         "shape": (shape.argmax(-1) == batch["shape"])[seen].float().mean().item(),

@@ -1,14 +1,11 @@
 """`rlivs watch` and `rlivs memory`, run in this process as a shell would run them."""
 
-import io
 import json
-import sys
-from dataclasses import dataclass
 
 import pytest
+from command import runner
 from tiny_models import save_tiny_checkpoint
 
-from rlivs import cli
 from rlivs.cli.line_editor import LineEditor
 from rlivs.cli.watch_view import event_line, status_line
 from rlivs.memory.store import Caption, CaptionStore
@@ -17,32 +14,9 @@ from rlivs.streaming.service import Event, StreamStatus
 OPTIONS = ["--fps", 4, "--set", "frames_per_clip=4", "--set", "max_caption_tokens=6", "--set", "max_answer_tokens=6"]
 
 
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def objects(self):
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 @pytest.fixture
 def rlivs(monkeypatch, capsys):
-    def run(*arguments, typed=""):
-        monkeypatch.setattr(sys, "argv", ["rlivs", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
