@@ -21,6 +21,7 @@ from benchmarks.quality.world.truth import stream_truths
 SIZE = 32
 STREAMS = [sample_stream((77, index), 12) for index in range(4)]
 TRUTHS = [stream_truths(stream) for stream in STREAMS]
+HIDING = sample_stream((78, 0), 12, hiding=True)
 
 
 def told_by_pictures(stream, clip):
@@ -73,7 +74,7 @@ def test_captions_tell_what_the_pictures_show():
     kinds = Counter(shot.kind for stream in STREAMS for shot in stream.shots)
     assert kinds["plain"] and kinds["leaves"] and kinds["hides"]
     needed = 0
-    for stream, truths in zip(STREAMS, TRUTHS, strict=True):
+    for stream, truths in zip([*STREAMS, HIDING], [*TRUTHS, stream_truths(HIDING)], strict=True):
         assert len(truths) == stream.clips
         for clip, truth in enumerate(truths):
             caption, hidden = told_by_pictures(stream, clip)
@@ -81,6 +82,11 @@ def test_captions_tell_what_the_pictures_show():
             assert sorted(truth.hidden) == sorted(hidden)
             needed += truth.needs_past
     assert needed >= 3
+
+
+def test_in_streams_made_for_memory_things_hide_again_and_again():
+    needed = [truth.needs_past for truth in stream_truths(HIDING)]
+    assert sum(needed) >= 4 and sum(needed) > max(sum(t.needs_past for t in truths) for truths in TRUTHS)
 
 
 def test_cuts_ignore_the_clips_borders_and_scenes_come_again():

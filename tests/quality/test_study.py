@@ -9,14 +9,24 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.quality.study import answers, controls, improvements, recurrence, retrieval_cells, tables, tokens_kept
+from benchmarks.quality.study import (
+    answers,
+    controls,
+    improvements,
+    place,
+    recurrence,
+    retrieval_cells,
+    tables,
+    tokens_kept,
+)
 from benchmarks.quality.study.__main__ import MODEL
 from benchmarks.quality.study.footage import film
-from benchmarks.quality.study.intervals import Share
+from benchmarks.quality.study.intervals import Share, difference
 from benchmarks.quality.study.lab import Lab
 from benchmarks.quality.study.plan import MICRO
 from benchmarks.quality.study.recurrent import Policy, remember
-from benchmarks.quality.study.selection import METHODS, kept_tokens, uniform_columns
+from benchmarks.quality.study.selection import METHODS, kept_tokens
+from benchmarks.quality.world.spread import uniform_columns
 from rlivs.backbones import load_backbone
 from rlivs.memory.visual import SelectedTokens
 
@@ -47,7 +57,7 @@ def lab(make_lab):
 
 def test_a_rerun_gives_the_same_tables(lab, make_lab):
     def small(one: Lab):
-        found = [*tokens_kept.tokens_kept(one), *recurrence.recurrence(one, {"attention, 16 slots": one.run})]
+        found = [*tokens_kept.tokens_kept(one), *recurrence.recurrence(one)]
         return [table.rows for table in [*found, *retrieval_cells.retrieval(one)]]
 
     assert small(lab) == small(make_lab())
@@ -101,7 +111,8 @@ def test_semantic_eviction_drops_the_older_of_the_two_slots_that_are_most_alike(
 
 def test_uniform_keeps_different_cells_of_the_frames():
     for count in (3, 8, 16):
-        assert len(set((uniform_columns(count, 256) % 16).tolist())) == count
+        for turn in (0, 7):
+            assert len(set((uniform_columns(count, 256, turn) % 16).tolist())) == count
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -127,6 +138,35 @@ def test_wilsons_interval():
     low, high = Share(8, 10).interval
     assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
     assert Share(0, 10).interval[0] == pytest.approx(0) and Share(10, 10).interval[1] == pytest.approx(1)
+
+
+def test_differences_are_paired_by_clip():
+    rng = np.random.default_rng(0)
+    hits = [list(rng.random(5) < 0.5) for _ in range(200)]
+    worse = [[hit and number > 0 for number, hit in enumerate(clip)] for clip in hits]
+    assert difference(hits, hits) == ["+0.0", "+0.0 to +0.0"]
+    lost = 100 * sum(clip[0] for clip in hits) / 1000
+    points, interval = difference(hits, worse)
+    low, high = map(float, interval.split(" to "))
+    assert float(points) == pytest.approx(lost, abs=0.06) and 0 < low < lost < high < 2 * lost
+    flipped, _ = difference(worse, hits)
+    assert float(flipped) == -float(points)
+
+
+def test_places_are_read_where_tokens_hold_them(lab):
+    """Tokens that hold nothing but their column and row are read exactly, tokens without them not at all."""
+    cell = torch.arange(256) % 16
+    held = torch.stack([cell % 4, cell // 4], -1).float() @ torch.randn(
+        2, 8, generator=torch.Generator().manual_seed(1)
+    )
+    shape = (*lab.footage.tokens.shape[:2], 256, 8)
+    for tokens, cells in ((held.expand(shape), "100.0"), (torch.zeros(shape), None)):
+        rows = place.place(replace(lab, footage=replace(lab.footage, tokens=tokens)))[0].rows
+        for _, distance, mean, right, _ in rows:
+            if cells:
+                assert (distance, right) == ("0.00", cells)
+            else:
+                assert distance == mean
 
 
 def test_the_documents_tables_are_the_results():

@@ -78,3 +78,23 @@ def test_the_curriculum_never_shrinks(step):
     _, now = plan.at(step)
     _, later = plan.at(step + 1)
     assert 1 <= now <= later <= 30
+
+
+def test_muon_is_torchs_in_float32():
+    """Steps of both from the same gradients differ by no more than bfloat16 rounds."""
+    from benchmarks.quality.train.muon import Muon
+
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in ((24, 24), (40, 16), (16, 40))]
+    found = []
+    for kind in (Muon, lambda matrices, **rest: torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **rest)):
+        generator.manual_seed(1)
+        matrices = [torch.nn.Parameter(matrix.clone()) for matrix in start]
+        optimizer = kind(matrices, lr=0.02, weight_decay=0.1)
+        for _ in range(3):
+            for matrix in matrices:
+                matrix.grad = torch.randn(matrix.shape, generator=generator)
+            optimizer.step()
+        found.append([matrix.detach() for matrix in matrices])
+    for mine, theirs, first in zip(*found, start, strict=True):
+        assert (mine - theirs).norm() < 0.02 * (mine - first).norm()

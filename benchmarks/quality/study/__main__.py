@@ -13,7 +13,7 @@ import torch
 
 from rlivs.backbones import load_backbone
 
-from . import controls, improvements, plots, recurrence, retrieval_cells, scoring, sources, tokens_kept
+from . import controls, improvements, place, plots, recurrence, retrieval_cells, scoring, sources, tokens_kept
 from .footage import digest, film
 from .lab import Lab
 from .plan import MICRO, REPORTED, Plan
@@ -35,12 +35,13 @@ def study(model: Path, plan: Plan, out: Path, cache: Path, only: Sequence[str] =
     found: dict[str, Table] = {}
     experiments: dict[str, Callable[[], list[Table]]] = {
         "tokens-kept": lambda: tokens_kept.tokens_kept(lab),
+        "place": lambda: place.place(lab),
         "scoring": lambda: scoring.scoring(lab),
         "sources": lambda: sources.sources(lab),
         "controls": lambda: controls.controls(lab),
         "improvements": lambda: improvements.improvements(lab),
-        "recurrence": lambda: recurrence.recurrence(lab, recurrence.runs(lab)),
-        "list-answers": lambda: recurrence.list_answers(lab, recurrence.runs(lab)),
+        "recurrence": lambda: recurrence.recurrence(lab),
+        "list-answers": lambda: recurrence.list_answers(lab),
         "retrieval": lambda: retrieval_cells.retrieval(lab),
     }
     for name in only or experiments:

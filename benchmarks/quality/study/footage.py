@@ -62,10 +62,12 @@ def digest(model: torch.nn.Module, *parts: str) -> str:
     return total.hexdigest()[:8]
 
 
-def film(backbone: Backbone, seed: int, streams: int, clips: int, side: int, rate: int, cache: Path) -> Footage:
+def film(
+    backbone: Backbone, seed: int, streams: int, clips: int, side: int, rate: int, cache: Path, hiding: bool = False
+) -> Footage:
     """Streams `(seed, 0 .. streams - 1)`; videos and visual tokens are made once and kept in `cache`."""
     cache.mkdir(parents=True, exist_ok=True)
-    made = [sample_stream((seed, index), clips) for index in range(streams)]
+    made = [sample_stream((seed, index), clips, hiding) for index in range(streams)]
     truths = [stream_truths(stream) for stream in made]
     tokens, on_thing, cover = [], [], []
     mark = digest(backbone.model, "vision_tower", "projector")

@@ -21,14 +21,14 @@ def improvements(lab: Lab) -> list[Table]:
     """Positions: the kept tokens keep their rotary positions in the clip. Calibration: see `calibrated_layer`."""
     table = Table("improvements", "What the paper leaves open (6 % kept)", ("way", *SHARE_COLUMNS, "on things %"))
     visual, columns = lab.keep("attention", lab.plan.six_percent, lab.scores())
-    share, _ = lab.ask_clips(visual)
+    share = lab.ask_clips(visual)
     table.add("as shipped: automatic layers, positions counted through", *share.cells(), lab.on_things(columns))
     places = [kept for kept in columns if kept is not None]
-    share, _ = lab.ask_clips(visual, places)
+    share = lab.ask_clips(visual, places)
     table.add("kept tokens at their positions in the clip", *share.cells(), lab.on_things(columns))
     layer, losses = calibrated_layer(lab)
     visual, columns = lab.keep("attention", lab.plan.six_percent, lab.scores([layer]))
-    share, _ = lab.ask_clips(visual)
+    share = lab.ask_clips(visual)
     table.add(f"calibrated layer {layer}", *share.cells(), lab.on_things(columns))
     chosen = Table(
         "calibration",

@@ -1,10 +1,12 @@
-"""Shares of right answers with their Wilson intervals."""
+"""Shares of right answers with their Wilson intervals, and paired differences with bootstrapped ones."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 Z = 1.959964  # 95 %
 
@@ -42,3 +44,20 @@ class Share:
 
 
 SHARE_COLUMNS = ("right %", "95 % interval", "asked")
+DRAWS = 4000
+
+
+def difference(first: Sequence[Sequence[bool]], second: Sequence[Sequence[bool]]) -> list[str]:
+    """Points by which `first` is ahead of `second`, and the 95 % interval, as the tables print them.
+
+    Both are hits of the same questions, clip by clip. Clips are drawn with replacement, each with all its questions,
+    so what both ways find easy or hard does not widen the interval, and questions about one clip count as related.
+    """
+    asked = np.array([len(hits) for hits in first])
+    gained = np.array([sum(a) - sum(b) for a, b in zip(first, second, strict=True)])
+    if not asked.sum():
+        return ["nan", "nan"]
+    drawn = np.random.default_rng(5).integers(0, len(asked), (DRAWS, len(asked)))
+    points = 100 * gained[drawn].sum(1) / np.maximum(1, asked[drawn].sum(1))
+    low, high = np.quantile(points, (0.025, 0.975))
+    return [f"{100 * gained.sum() / asked.sum():+.1f}", f"{low:+.1f} to {high:+.1f}"]

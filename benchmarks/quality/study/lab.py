@@ -20,9 +20,9 @@ from rlivs.scoring.layers import choose_layers, decoder_attentions, text_decoder
 from rlivs.streaming.answering import caption_line
 
 from .answers import Encoder, clip_answers
-from .footage import Footage, digest
+from .footage import Footage, digest, film
 from .intervals import Share
-from .plan import Plan
+from .plan import HIDING, Plan
 from .recurrent import Policy, Run, caption_streams
 from .selection import kept_tokens
 
@@ -42,6 +42,15 @@ class Lab:
     def run(self) -> Run:
         """The pipeline as shipped: 16 slots, 6 % of the tokens by attention, the automatic layers."""
         return self.run_of(Policy(), detail=True)
+
+    @cached_property
+    def hiding(self) -> Lab:
+        """The same model on streams made for memory: a thing hides in every shot that is long enough."""
+        plan = self.plan
+        footage = film(
+            self.backbone, HIDING, plan.hiding_streams, plan.clips, plan.side, plan.rate, self.cache, hiding=True
+        )
+        return Lab(self.backbone, plan, footage, self.cache)
 
     def run_of(self, policy: Policy, detail: bool = False) -> Run:
         """A run of the pipeline over all streams, made once and kept in the cache."""
@@ -131,17 +140,21 @@ class Lab:
         marks = [self.footage.on_thing[s, c][kept] for (s, c), kept in zip(clips or self.clips, columns, strict=True)]
         return 100 * float(np.mean(np.concatenate(marks)))
 
-    def ask_clips(
-        self, visual: Sequence[Tensor], positions: Sequence[Tensor] | None = None
-    ) -> tuple[Share, dict[str, Share]]:
-        """Share of the clips' questions answered exactly from these tokens, in all and by kind."""
-        right, _ = clip_answers(self.backbone, visual, self.asks, positions)
-        hits: dict[str, list[bool]] = {}
-        for questions, found in zip(self.asked, right, strict=True):
-            for question, hit in zip(questions, found, strict=True):
-                hits.setdefault(question.kind, []).append(hit)
-        by_kind = {kind: Share.of(values) for kind, values in sorted(hits.items())}
-        return Share.of(hit for values in hits.values() for hit in values), by_kind
+    def hits(self, visual: Sequence[Tensor], positions: Sequence[Tensor] | None = None) -> list[list[bool]]:
+        """Which of the clips' questions are answered exactly from these tokens, clip by clip."""
+        return clip_answers(self.backbone, visual, self.asks, positions)[0]
+
+    def by_kind(self, hits: Sequence[Sequence[bool]]) -> dict[str, Share]:
+        """The clips' questions answered exactly, by kind."""
+        found: dict[str, list[bool]] = {}
+        for questions, right in zip(self.asked, hits, strict=True):
+            for question, hit in zip(questions, right, strict=True):
+                found.setdefault(question.kind, []).append(hit)
+        return {kind: Share.of(values) for kind, values in sorted(found.items())}
+
+    def ask_clips(self, visual: Sequence[Tensor], positions: Sequence[Tensor] | None = None) -> Share:
+        """Share of the clips' questions answered exactly from these tokens."""
+        return Share.of(hit for clip in self.hits(visual, positions) for hit in clip)
 
     def captions(self, texts: Sequence[str], stream: int) -> list[Caption]:
         """A stream's captions as its memory holds them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REPORTED = 900_001  # seed of the streams that every table reports on; nothing was chosen on them
+HIDING = 910_001  # seed of the reported streams that are made for memory
 CHOOSING = 800_001  # seed of the streams on which things are chosen (layers to calibrate)
 
 
@@ -13,6 +14,7 @@ class Plan:
     """Streams, clips a stream, questions of each kind a stream, and which experiments run."""
 
     streams: int = 10
+    hiding_streams: int = 6
     clips: int = 32
     every: int = 2  # clips whose tokens are asked about: every second one
     mode_streams: int = 2  # on which the tap's modes are compared
@@ -34,6 +36,6 @@ class Plan:
 
 
 MICRO = Plan(
-    streams=2, clips=5, every=1, mode_streams=1, each=1, each_retrieval=1, choosing_streams=1, choosing_clips=3,
+    streams=2, hiding_streams=1, clips=5, every=1, mode_streams=1, each=1, each_retrieval=1, choosing_streams=1, choosing_clips=3,
     side=64, rate=2, kept=(3, 16, 256), budgets=(60,), lambdas=(0.5, 1.0), slots=(0, 4), check=2,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from benchmarks.quality.world.asked import Asked
 from rlivs.streaming.answering import caption_line
 
 from .answers import Encoder, list_prompt, prompt_answers
-from .intervals import SHARE_COLUMNS, Share
+from .intervals import SHARE_COLUMNS, Share, difference
 from .lab import Lab
 from .recurrent import Policy, Run
 from .tables import Table
@@ -46,16 +47,23 @@ def runs(lab: Lab) -> dict[str, Run]:
     return {name: lab.run if policy == Policy() else lab.run_of(policy) for name, policy in wanted}
 
 
-def caption_shares(lab: Lab, run: Run) -> tuple[Share, Share]:
-    """Captions that are exact: of all clips, and of those whose truth needs the past."""
-    every, past = [], []
+@dataclass
+class Hits:
+    """Which captions are exact, one a clip: of all clips, of those whose truth needs the past, of the others."""
+
+    every: list[list[bool]]
+    past: list[list[bool]]
+    rest: list[list[bool]]
+
+
+def caption_hits(lab: Lab, run: Run) -> Hits:
+    found = Hits([], [], [])
     for s, c in lab.footage.clips:
         truth = lab.footage.truths[s][c]
-        hit = run.captions[s][c] == truth.caption
-        every.append(hit)
-        if truth.needs_past:
-            past.append(hit)
-    return Share.of(every), Share.of(past)
+        hit = [run.captions[s][c] == truth.caption]
+        found.every.append(hit)
+        (found.past if truth.needs_past else found.rest).append(hit)
+    return found
 
 
 def list_questions(
@@ -72,19 +80,36 @@ def list_questions(
     return prompt_answers(lab.backbone, prompts, answers, description)[0]
 
 
-def recurrence(lab: Lab, all_runs: dict[str, Run]) -> list[Table]:
-    table = Table("recurrence", "Memory: captions", COLUMNS)
-    for name, run in all_runs.items():
-        every, past = caption_shares(lab, run)
+def recurrence(lab: Lab) -> list[Table]:
+    """On the streams of all other tables, and on streams made for memory."""
+    against = Table(
+        "recurrence_differences",
+        "Captions exact: ahead of no memory by, points, on the same clips",
+        ("streams", "pipeline", "needs past", "95 % interval", "the others", "its 95 % interval"),
+    )
+    made = captions_of(lab.hiding, "recurrence_hiding", "Memory, streams made for it: captions", "hiding", against)
+    return [captions_of(lab, "recurrence", "Memory: captions", "ordinary", against), made, against]
+
+
+def captions_of(lab: Lab, name: str, title: str, streams: str, against: Table) -> Table:
+    """Every pipeline's captions over one lab's streams; its rows of `against` are added there."""
+    table = Table(name, title, COLUMNS)
+    all_runs = runs(lab)
+    none = caption_hits(lab, all_runs["no memory"])
+    for pipeline, run in all_runs.items():
+        hits = caption_hits(lab, run)
         columns = [torch.from_numpy(run.kept[s][c]) for s, c in lab.footage.clips]
-        table.add(name, *every.cells(), *past.cells(), lab.on_things(columns, lab.footage.clips))
-    return [table]
+        shares = [Share.of(hit for clip in part for hit in clip) for part in (hits.every, hits.past)]
+        table.add(pipeline, *shares[0].cells(), *shares[1].cells(), lab.on_things(columns, lab.footage.clips))
+        if pipeline != "no memory":
+            against.add(streams, pipeline, *difference(hits.past, none.past), *difference(hits.rest, none.rest))
+    return table
 
 
-def list_answers(lab: Lab, all_runs: dict[str, Run]) -> list[Table]:
+def list_answers(lab: Lab) -> list[Table]:
     """Answers from all captions so far, of the pipelines in `ASKED` and from true captions."""
     kinds = Table("list_answers", "Answers from all captions so far, by kind", ("captions", "kind", *SHARE_COLUMNS))
-    told = {name: run.captions for name, run in all_runs.items() if name in ASKED}
+    told = {name: run.captions for name, run in runs(lab).items() if name in ASKED}
     told["true captions"] = [[truth.caption for truth in stream] for stream in lab.footage.truths]
     for name, captions in told.items():
         hits = list_questions(lab, captions, lab.listed, f"answers, {name}")

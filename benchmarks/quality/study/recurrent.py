@@ -13,6 +13,7 @@ from torch import Tensor
 
 import rlivs
 import rlivs_kernels as rk
+from benchmarks.quality.world.spread import uniform_columns
 from rlivs.backbones import Backbone
 from rlivs.backbones.protocol import VisualTokens
 from rlivs.config import CAPTION_PROMPT
@@ -21,7 +22,6 @@ from rlivs.memory.visual import SelectedTokens
 
 from .footage import Footage
 from .progress import steps
-from .selection import uniform_columns
 
 LONGEST = 40  # tokens of a caption
 

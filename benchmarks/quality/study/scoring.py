@@ -27,7 +27,7 @@ def scoring(lab: Lab) -> list[Table]:
         cells.append((f"layer {layer} alone, columns shifted by one", lab.scores([layer], shift=1)))
     for name, scores in cells:
         visual, columns = lab.keep("attention", lab.plan.six_percent, scores)
-        share, _ = lab.ask_clips(visual)
+        share = lab.ask_clips(visual)
         table.add(name, *share.cells(), lab.on_things(columns))
     return [table, modes(lab)]
 

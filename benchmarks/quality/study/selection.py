@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import rlivs_kernels as rk
+from benchmarks.quality.world.spread import uniform_columns
 
-CELLS = 16  # visual tokens of a frame
 METHODS = ("attention", "uniform", "plain stride", "random", "mean-pool", "k-means", "oracle mask")
 
 
@@ -30,27 +30,6 @@ def kept_columns(
     if method == "random":
         return torch.from_numpy(np.sort(np.random.default_rng(seed).choice(total, count, replace=False)))
     return None
-
-
-def uniform_columns(count: int, total: int) -> Tensor:
-    """Columns `[count]` spread evenly over the clip, ascending.
-
-    A stride that divides a frame's 16 tokens would show the same corner of every frame: each further token is taken
-    five cells on in its frame, so that all cells get their turn.
-    """
-    if count == total:
-        return torch.arange(total)
-    step = torch.arange(count)
-    evenly = step * total // count + total // (2 * count)
-    columns = evenly // CELLS * CELLS + (evenly + 5 * step) % CELLS
-    free = torch.ones(total, dtype=torch.bool)
-    chosen = []
-    for column in columns.tolist():  # where two meet, the later one takes the next free column
-        while not free[column]:
-            column = (column + 1) % total
-        free[column] = False
-        chosen.append(column)
-    return torch.tensor(sorted(chosen))
 
 
 def kept_tokens(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .intervals import SHARE_COLUMNS
+from .intervals import SHARE_COLUMNS, Share, difference
 from .lab import Lab
 from .progress import steps
 from .selection import METHODS
@@ -11,24 +11,40 @@ from .tables import Table
 KINDS = ("colour", "count", "motion", "seen", "shape")
 
 
+RIVALS = ("uniform", "random", "k-means", "oracle mask", "all")
+
+
 def tokens_kept(lab: Lab) -> list[Table]:
     table = Table(
         "tokens_kept",
         "Answers from a clip's kept tokens",
         ("kept", "kept %", "method", *SHARE_COLUMNS, "on things %", *(f"{kind} %" for kind in KINDS)),
     )
-    scores = lab.scores()
-    cells = [(count, method) for count in lab.plan.kept for method in METHODS]
-    for count, method in steps(cells, "tokens kept"):
-        if count == lab.footage.tokens.shape[2]:
-            if method != METHODS[0]:
-                continue
-            method = "all"
+    scores, total = lab.scores(), lab.footage.tokens.shape[2]
+    cells = [(count, method) for count in lab.plan.kept for method in METHODS if count < total]
+    hits: dict[tuple[int, str], list[list[bool]]] = {}
+    for count, method in steps([*cells, (total, "all")], "tokens kept"):
         visual, columns = lab.keep("attention" if method == "all" else method, count, scores)
-        share, kinds = lab.ask_clips(visual)
-        percent = 100 * count / lab.footage.tokens.shape[2]
+        hits[count, method] = lab.hits(visual)
+        kinds = lab.by_kind(hits[count, method])
         on_things = lab.on_things(columns)
         by_kind = [f"{100 * kinds[kind].value:.1f}" if kind in kinds else "" for kind in KINDS]
         shown = "" if on_things != on_things else f"{on_things:.1f}"
-        table.add(count, f"{percent:.0f}", method, *share.cells(), shown, *by_kind)
-    return [table]
+        share = Share.of(hit for clip in hits[count, method] for hit in clip)
+        table.add(count, f"{100 * count / total:.0f}", method, *share.cells(), shown, *by_kind)
+    return [table, _differences(lab, hits, total)]
+
+
+def _differences(lab: Lab, hits: dict[tuple[int, str], list[list[bool]]], total: int) -> Table:
+    """Attention against the others on the same questions."""
+    table = Table(
+        "tokens_kept_differences",
+        "Attention minus another way, points, on the same questions",
+        ("kept", "kept %", "attention minus", "points", "95 % interval"),
+    )
+    for count in lab.plan.kept:
+        for rival in RIVALS if count < total else ():
+            other = hits[total if rival == "all" else count, rival]
+            percent = f"{100 * count / total:.0f}"
+            table.add(count, percent, rival, *difference(hits[count, "attention"], other))
+    return table

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from benchmarks.quality.world import prompts
+from benchmarks.quality.world.spread import CELLS, uniform_columns
 from benchmarks.quality.world.stream_questions import CLIP_KINDS, about_clip
 from benchmarks.quality.world.streams import NAMES
 
@@ -43,7 +44,7 @@ def keep(pool: StreamPool, rng: np.random.Generator, stream: int, clip: int, cou
     total = pool.thing.shape[-1]
     way = rng.integers(3)
     if way == 0:
-        return np.floor((np.arange(count) + rng.random()) * total / count).astype(int).clip(max=total - 1)
+        return uniform_columns(count, total, int(rng.integers(CELLS))).numpy()
     weight = rng.random(total) + (pool.thing[stream, clip] if way == 1 else 0)
     return np.sort(np.argpartition(-weight, count - 1)[:count])
 

@@ -22,24 +22,25 @@ from . import answering, captioning, clip_questions, pool, reading, stream_capti
 from .attention import use_plain_grouped
 from .export import export
 from .optim import Optimizers, schedule
+from .precision import autocast
 from .run import Log
 from .stream_frames import Rendered, render_streams
 
 SEED = 11
-HELD_STREAMS = 4  # the last ones of the pool
+HELD = range(192, 200)  # training streams that are kept apart, to be measured on
 
 
 @dataclass(frozen=True)
 class Plan:
     """Sizes: streams, steps, batches, learning rates."""
 
-    chunks: tuple[int, ...] = (0, 1, 2, 5, 6, 7)  # of streams; these six were ready when training began
+    chunks: tuple[int, ...] = tuple(range(13))  # of streams; three of them made for memory
     streams_a_chunk: int = 20
-    first_world_clips: int = 800
-    tower_steps: int = 260
-    tower_frames: int = 56
+    first_world_clips: int = 1200
+    tower_steps: int = 1200
+    tower_frames: int = 64
     tower_rate: float = 1e-3
-    steps: int = 800
+    steps: int = 2000
     rate: float = 8e-4
     first_world: float = 0.2  # share of the steps with the first world's captions
     caption_tokens: int = 4600
@@ -66,7 +67,7 @@ def held_exactness(model: nn.Module, tokenizer, held: stream_pool.StreamPool, pr
         scores = []
         for _ in range(3):
             batch, _ = stream_captions.draw(held, tokenizer, rng, 24 * (300 + 16 * slots), slots)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 scores.append(captioning.loss(model, tokenizer, probe, batch, 0.0)[1]["exact"])
         found[f"held_{slots}"] = float(np.mean(scores))
     return found
@@ -102,7 +103,7 @@ def train_language_model(
     old_mix = captioning.CaptionMix((1, 2), (16,), memory=0.5)
     for step in range(first, plan.steps):
         rng = np.random.default_rng((SEED, 3, step))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             if rng.random() < plan.first_world:
                 batch = captioning.draw(first_world, tokenizer, rng, old_mix, plan.caption_tokens // 500)
                 total, seen = captioning.loss(model, tokenizer, probe, batch, 0.0)
@@ -175,13 +176,14 @@ def train(directory: Path, start: Path, plan: Plan) -> None:
 
 
 def split(whole: stream_pool.StreamPool) -> tuple[stream_pool.StreamPool, stream_pool.StreamPool]:
-    """The last streams apart from the others."""
-    parts = []
-    for cut in (slice(None, -HELD_STREAMS), slice(-HELD_STREAMS, None)):
-        parts.append(
-            stream_pool.StreamPool(whole.tokens[cut], whole.colour[cut], whole.streams[cut], whole.truths[cut])
-        )
-    return parts[0], parts[1]
+    """The streams `HELD` apart from the others; `whole` has streams 0, 1, 2, .."""
+
+    def part(indices: list[int]) -> stream_pool.StreamPool:
+        streams, truths = ([values[i] for i in indices] for values in (whole.streams, whole.truths))
+        return stream_pool.StreamPool(whole.tokens[indices], whole.colour[indices], streams, truths)
+
+    others = [i for i in range(len(whole.streams)) if i not in HELD]
+    return part(others), part([i for i in HELD if i < len(whole.streams)])
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from .muon import Muon
+
 
 class Optimizers:
     """Two optimizers that step together; `rate` is AdamW's, Muon's is its multiple."""
@@ -22,7 +24,7 @@ class Optimizers:
         self.parameters = [p for _, p in named]
         self.muon_factor = muon_factor
         self.adamw = torch.optim.AdamW(others, lr=0.0, betas=(0.9, 0.98), weight_decay=decay)
-        self.muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        self.muon = Muon(matrices, lr=0.0, weight_decay=decay)
 
     def step(self, loss: torch.Tensor, rate: float, clip: float = 1.0) -> None:
         """One step of both on the gradient of `loss`."""

@@ -17,6 +17,7 @@ from benchmarks.quality.world import grammar, render, scenes
 
 from .augment import augment
 from .model import FRAME_SIZE, FRAMES_PER_CLIP, KEPT_TOKENS, TOKENS_PER_FRAME, visual_tokens
+from .precision import autocast
 from .tower import cell_targets
 
 CHUNK = 16
@@ -81,7 +82,7 @@ def _encode_here(seed: int, indices: range) -> tuple[np.ndarray, np.ndarray, lis
 @torch.no_grad()
 def _encode(model: nn.Module, seed: int, indices: range) -> tuple[np.ndarray, np.ndarray, list]:
     scenes_, frames = zip(*(sample_clip((seed, 2, i), *clip_kind(i)) for i in indices), strict=True)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         tokens = visual_tokens(model, torch.cat(frames))
     tokens = tokens.view(len(frames), FRAMES_PER_CLIP, TOKENS_PER_FRAME, -1).to(torch.bfloat16)
     owner = np.stack([cell_targets(scene, PROGRESS)[0] for scene in scenes_])

@@ -20,6 +20,7 @@ from .export import export
 from .model import Shape, build, visual_tokens
 from .optim import Optimizers, schedule
 from .plan import Plan, micro
+from .precision import autocast
 
 AVERAGE = 0.95
 
@@ -53,7 +54,7 @@ def train_tower(model: nn.Module, plan: Plan, log: Log, bar: Progress) -> None:
     for step in bar.track(range(plan.tower_steps), description="vision tower"):
         early = step < 0.15 * plan.tower_steps
         batch = tower.frame_batch((plan.seed, 1, step), plan.tower_frames, (0.16, 0.24) if early else (0.115, 0.205))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             seen = visual_tokens(model, batch["frames"])
         loss, figures = tower.probe_loss(probe, seen, batch)
         optimizers.step(loss, schedule(step, plan.tower_steps, plan.tower_rate))
@@ -79,7 +80,7 @@ def held_exactness(model: nn.Module, tokenizer, probe: nn.Linear, held: pool.Poo
         for _ in range(4):
             mix = captioning.CaptionMix(memory=memory)
             batch = captioning.draw(held, tokenizer, rng, mix, 48)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 scores.append(captioning.loss(model, tokenizer, probe, batch, 0.0)[1]["exact"])
         found[name] = sum(scores) / len(scores)
     return found
@@ -131,7 +132,7 @@ def train(directory: Path, plan: Plan, shape: Shape, *, resume: bool, stop: int 
             batch = captioning.draw(clips, tokenizer, rng, stage.mix, stage.rows)
             lists = max(2, stage.text_tokens // (60 + 26 * most + 35 * plan.asked))
             asked = answering.draw(tokenizer, rng, lists, lines=(1, most), asked=plan.asked, kinds=stage.kinds)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 seen, figures = captioning.loss(model, tokenizer, probe, batch, stage.mix.probe)
                 read, more = answering.loss(model, asked, readings, stage.aid)
             optimizers.step(seen + read, plan.rate_at(step))

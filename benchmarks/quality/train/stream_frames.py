@@ -1,7 +1,8 @@
-"""Rendered training streams: frames as the camera gives them, and what is in each of their cells."""
+"""Rendered training streams: frames as a camera or a video file gives them, and what is in each of their cells."""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.quality.video import encode, read_frames, shrink
 from benchmarks.quality.world import grammar, pictures
-from benchmarks.quality.world.script import Stream, clip_times
+from benchmarks.quality.world.script import TICK, Stream, clip_times
 from benchmarks.quality.world.streams import sample_stream
 
 from .augment import augment
@@ -18,6 +20,9 @@ from .model import CELLS, FRAME_SIZE, FRAMES_PER_CLIP, TOKENS_PER_FRAME
 from .tower import SEEN
 
 STREAM_CLIPS = 24
+HIDING_FROM = 200  # number of the first training stream that is made for memory
+ENCODED_SHARE = 0.75  # of the streams: drawn larger, through H.264, and shrunk, as the library reads videos
+VIDEO_SIDE = 128
 
 
 @dataclass
@@ -39,12 +44,24 @@ class Rendered:
         return Rendered(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
-def render_stream(stream: Stream, rng: np.random.Generator) -> Rendered:
-    """All clips of a stream at the model's frame size, with the changes that cameras and codecs make."""
-    times = np.concatenate([clip_times(clip) for clip in range(stream.clips)])
+def seen_frames(stream: Stream, times: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Frames `[n, 64, 64, 3]` uint8 at `times`, with the changes that a codec makes, or cameras."""
+    if rng.random() < ENCODED_SHARE:
+        with tempfile.TemporaryDirectory() as directory:
+            path, quality = Path(directory) / "stream.mp4", int(rng.integers(20, 27))
+            encode(
+                pictures.frames(stream, times, VIDEO_SIDE), path, side=VIDEO_SIDE, rate=round(1 / TICK), quality=quality
+            )
+            return shrink(read_frames(path), FRAME_SIZE)
     raw = np.stack(list(pictures.frames(stream, times, FRAME_SIZE)))
     raw = raw.reshape(stream.clips, FRAMES_PER_CLIP, FRAME_SIZE, FRAME_SIZE, 3)
-    changed = torch.stack([augment(clip, rng) for clip in raw])
+    return torch.cat([augment(clip, rng) for clip in raw])
+
+
+def render_stream(stream: Stream, rng: np.random.Generator) -> Rendered:
+    """All clips of a stream at the model's frame size."""
+    times = np.concatenate([clip_times(clip) for clip in range(stream.clips)])
+    changed = seen_frames(stream, times, rng).view(stream.clips, FRAMES_PER_CLIP, FRAME_SIZE, FRAME_SIZE, 3)
     axis = (np.arange(CELLS) + 0.5) / CELLS
     cells = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     count = len(times)
@@ -74,10 +91,15 @@ def render_stream(stream: Stream, rng: np.random.Generator) -> Rendered:
     )
 
 
+def training_stream(seed: int, index: int) -> Stream:
+    """The training stream `(seed, index)`; from `HIDING_FROM` on things hide whenever they can."""
+    return sample_stream((seed, index), STREAM_CLIPS, hiding=index >= HIDING_FROM)
+
+
 def render_streams(seed: int, indices: range) -> Rendered:
-    """Streams `(seed, i)` for each index, one after the other."""
+    """Training streams of `indices`, one after the other."""
     parts = []
     for index in indices:
-        stream = sample_stream((seed, index), STREAM_CLIPS)
+        stream = training_stream(seed, index)
         parts.append(render_stream(stream, np.random.default_rng((seed, index, 3))))
     return Rendered(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from benchmarks.quality.world import grammar
 from benchmarks.quality.world.script import Stream
-from benchmarks.quality.world.streams import sample_stream
 from benchmarks.quality.world.truth import ClipTruth, stream_truths, told_frames
 
 from .model import FRAMES_PER_CLIP, KEPT_TOKENS, TOKENS_PER_FRAME, visual_tokens
-from .stream_frames import STREAM_CLIPS, Rendered
+from .precision import autocast
+from .stream_frames import STREAM_CLIPS, Rendered, training_stream
 
 MEMORY_LENGTHS = (1, 1, 2, 3, 4, 4, 8, 12, 16, 16)  # to train with
 MEMORY_SHARE = 0.55
@@ -86,16 +86,16 @@ def encode(model: nn.Module, rendered: Rendered) -> Tensor:
     """Visual tokens `[n, 16, 16, hidden]` bfloat16 of rendered clips."""
     parts = []
     for clip in rendered.frames:
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             parts.append(visual_tokens(model, clip).to(torch.bfloat16))
     return torch.stack(parts)
 
 
 def load(frames: list[Path], tokens: list[Path], seed: int, indices: list[int]) -> StreamPool:
-    """The streams rendered in `frames` and encoded in `tokens`: `(seed, i)` for `indices`, in this order."""
+    """The training streams of `indices`, in this order, rendered in `frames` and encoded in `tokens`."""
     encoded = torch.cat([torch.load(path)["tokens"] for path in tokens])
     colour = torch.cat([torch.load(path, mmap=True)["colour"] for path in frames])
-    streams = [sample_stream((seed, index), STREAM_CLIPS) for index in indices]
+    streams = [training_stream(seed, index) for index in indices]
     shape = (len(streams), STREAM_CLIPS)
     return StreamPool(
         encoded.view(*shape, FRAMES_PER_CLIP, TOKENS_PER_FRAME, -1),

@@ -1,4 +1,9 @@
-"""The tower goes on to the second world: textures, noise, clutter, boxes; the first world's frames stay in the mix."""
+"""The tower goes on to the second world: textures, noise, clutter, boxes; the first world's frames stay in the mix.
+
+The probe also asks each token where in the picture its cell is. Without that the tower forgets it for cells that show
+a thing, as nothing else here needs it: in a whole clip a token's place follows from its position in the prompt. In a
+few kept tokens it does not, and then nothing tells how a thing moves.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .model import FRAME_SIZE, FRAMES_PER_CLIP, visual_tokens
+from .model import CELLS, FRAME_SIZE, FRAMES_PER_CLIP, visual_tokens
 from .optim import Optimizers, schedule
+from .precision import autocast
 from .stream_frames import Rendered
 from .tower import COLOURS, SHAPES, cell_loss, frame_batch
 
-PROBE_SIZE = (COLOURS + 1) + COLOURS + SHAPES + 2
+PROBE_SIZE = (COLOURS + 1) + COLOURS + SHAPES + 2 + 2
+PLACES = torch.stack([torch.arange(CELLS * CELLS) % CELLS, torch.arange(CELLS * CELLS) // CELLS], -1).float()
 OLD_SHARE = 0.3
 
 
@@ -37,12 +44,18 @@ def draw(rendered: Rendered, seed: tuple[int, ...], count: int) -> dict[str, Ten
 
 
 def probe_loss(probe: nn.Linear, tokens: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """As the first tower's, with the box's share beside the colours'; figures for the second world's frames."""
-    share, colour, shape, offset = probe(tokens.float()).split([COLOURS + 1, COLOURS, SHAPES, 2], dim=-1)
+    """As the first tower's, with the box's share beside the colours' and the cell's column and row; figures by world."""
+    share, colour, shape, offset, place = probe(tokens.float()).split([COLOURS + 1, COLOURS, SHAPES, 2, 2], dim=-1)
     seen = batch["seen"]
     loss, away = cell_loss(share, colour, shape, offset, batch)
+    astray = (place - PLACES).abs().sum(-1).mean()
+    loss = loss + astray
     cut = 2 * round(OLD_SHARE * len(seen) / 2)
-    figures = {"loss": loss.item(), "centre_px": away.item() / 2 * FRAME_SIZE / 4}
+    figures = {
+        "loss": loss.item(),
+        "centre_px": away.item() / 2 * FRAME_SIZE / CELLS,
+        "place_px": astray.item() / 2 * FRAME_SIZE / CELLS,
+    }
     for name, part in (("old", slice(0, cut)), ("new", slice(cut, None))):
         where = seen[part]
         figures[f"{name}_colour"] = (colour.argmax(-1) == batch["colour"])[part][where].float().mean().item()
@@ -60,7 +73,7 @@ def train(model: nn.Module, rendered: Rendered, log, *, seed: int, steps: int, f
     alone = steps // 10
     for step in range(steps):
         batch = draw(rendered, (seed, 11, step), frames)
-        with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(step >= alone):
+        with autocast(), torch.set_grad_enabled(step >= alone):
             seen = visual_tokens(model, batch["frames"])
         loss, figures = probe_loss(probe, seen, batch)
         if step < alone:

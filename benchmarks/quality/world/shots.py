@@ -13,6 +13,7 @@ from .truth import shot_truths
 
 TRIES = 400
 GAP = 0.02
+HIDING_TICKS = 28  # the shortest shot in which a thing can leave and return, or hide
 RADII = {1: (0.12, 0.19), 2: (0.12, 0.17), 3: (0.11, 0.14)}
 
 
@@ -139,16 +140,16 @@ def _apart(actors: list[Actor], box: Box | None, times: np.ndarray) -> bool:
     return True
 
 
-def sample_recipe(rng: np.random.Generator, names: tuple[str, ...], ticks: int) -> Recipe:
-    """A scene for these things that fits a shot of `ticks` frames."""
+def sample_recipe(rng: np.random.Generator, names: tuple[str, ...], ticks: int, only: str | None = None) -> Recipe:
+    """A scene for these things that fits a shot of `ticks` frames; of kind `only`, if given."""
     kinds = ["plain"]
-    if ticks >= 28:
+    if ticks >= HIDING_TICKS:
         kinds = ["plain", "hides", "leaves"] if len(names) < 3 else ["plain"]
         if len(names) == 1:
             kinds.remove("hides")
-    kind = str(rng.choice(kinds, p=np.array([0.3, 0.5, 0.2])[: len(kinds)] / sum([0.3, 0.5, 0.2][: len(kinds)])))
+    drawn = str(rng.choice(kinds, p=np.array([0.3, 0.5, 0.2])[: len(kinds)] / sum([0.3, 0.5, 0.2][: len(kinds)])))
     motions = tuple(str(rng.choice(MOTIONS)) for _ in names)
-    return Recipe(kind, names, motions, sample_style(rng))
+    return Recipe(only or drawn, names, motions, sample_style(rng))
 
 
 def sample_shot(

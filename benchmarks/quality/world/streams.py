@@ -6,17 +6,17 @@ import numpy as np
 
 from .grammar import COLOURS, SHAPES
 from .script import CLIP_TICKS, Shot, Stream
-from .shots import Recipe, sample_recipe, sample_shot
+from .shots import HIDING_TICKS, Recipe, sample_recipe, sample_shot
 
 CUT_OFFSETS = (0, 1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15)  # frames into a clip; nearer its middle no shot is longest
 NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 COMMON, RARE = 8, 10
 
 
-def _next_cut(rng: np.random.Generator, start: int, last: int) -> int:
-    """Where the shot that begins at tick `start` ends; `last` is the stream's end."""
+def _next_cut(rng: np.random.Generator, start: int, last: int, long: float) -> int:
+    """Where the shot that begins at tick `start` ends; `last` is the stream's end, `long` the share of long shots."""
     while True:
-        longest = 60 if rng.random() < 0.45 else 32
+        longest = 60 if rng.random() < long else 32
         cut = start + int(rng.integers(CLIP_TICKS + 1, longest + 1))
         if cut > last - CLIP_TICKS:
             return last
@@ -24,9 +24,9 @@ def _next_cut(rng: np.random.Generator, start: int, last: int) -> int:
             return cut
 
 
-def _names(rng: np.random.Generator, cast: list[str], first: str | None) -> tuple[str, ...]:
-    """One to three things of different colours."""
-    count = int(rng.choice([1, 2, 3], p=[0.2, 0.5, 0.3]))
+def _names(rng: np.random.Generator, cast: list[str], first: str | None, hiding: bool) -> tuple[str, ...]:
+    """One to three things of different colours; two where one of them is to hide."""
+    count = 2 if hiding else int(rng.choice([1, 2, 3], p=[0.2, 0.5, 0.3]))
     chosen = [first] if first else []
     for index in rng.permutation(len(cast)):
         if len(chosen) == count:
@@ -37,8 +37,8 @@ def _names(rng: np.random.Generator, cast: list[str], first: str | None) -> tupl
     return tuple(chosen[i] for i in order)
 
 
-def sample_stream(seed: tuple[int, ...], clips: int) -> Stream:
-    """The stream of a seed, `clips` clips of 8 s long.
+def sample_stream(seed: tuple[int, ...], clips: int, hiding: bool = False) -> Stream:
+    """The stream of a seed, `clips` clips of 8 s long; with `hiding`, a thing hides in every shot that is long enough.
 
     Eight things come again and again, up to ten in one shot each, and six never: the latter two can be asked about
     without ambiguity. One scene in seven has been shown before.
@@ -53,14 +53,17 @@ def sample_stream(seed: tuple[int, ...], clips: int) -> Stream:
     used: list[str] = []
     start = 0
     while start < last:
-        end = _next_cut(rng, start, last)
+        end = _next_cut(rng, start, last, 1.0 if hiding else 0.45)
         again = [i for i, recipe in enumerate(recipes) if recipe is not None]
         repeats = int(rng.choice(again)) if again and rng.random() < 0.15 else -1
         left = [name for name in rare if name not in used]
         first = left[0] if left and repeats < 0 and rng.random() < chance else None
-        recipe = recipes[repeats] if repeats >= 0 else sample_recipe(rng, _names(rng, common, first), end - start)
-        assert recipe is not None
-        if recipe.kind != "plain" and end - start < 28:
+        recipe = recipes[repeats] if repeats >= 0 else None
+        if recipe is None:
+            hides = hiding and end - start >= HIDING_TICKS
+            names = _names(rng, common, first, hides)
+            recipe = sample_recipe(rng, names, end - start, "hides" if hides else None)
+        if recipe.kind != "plain" and end - start < HIDING_TICKS:
             continue
         shot = sample_shot(rng, recipe, start, end, len(shots), repeats)
         if shot is None:
