@@ -36,6 +36,6 @@ class Plan:
 
 
 MICRO = Plan(
-    streams=2, hiding_streams=1, clips=5, every=1, mode_streams=1, each=1, each_retrieval=1, choosing_streams=1, choosing_clips=3,
-    side=64, rate=2, kept=(3, 16, 256), budgets=(60,), lambdas=(0.5, 1.0), slots=(0, 4), check=2,
+    streams=2, hiding_streams=1, clips=5, every=1, mode_streams=1, each=1, each_retrieval=1, choosing_streams=1,
+    choosing_clips=3, side=64, rate=2, kept=(3, 16, 256), budgets=(60,), lambdas=(0.5, 1.0), slots=(0, 4), check=2,
 )  # fmt: skip

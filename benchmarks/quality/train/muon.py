@@ -1,4 +1,4 @@
-"""Muon in float32. PyTorch's own orthogonalises in bfloat16, which processors without it emulate at a tenth of the speed."""
+"""Muon in float32: PyTorch's own works in bfloat16, which a processor without it emulates at a tenth of the speed."""
 
 from __future__ import annotations
 

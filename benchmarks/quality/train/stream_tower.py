@@ -44,7 +44,7 @@ def draw(rendered: Rendered, seed: tuple[int, ...], count: int) -> dict[str, Ten
 
 
 def probe_loss(probe: nn.Linear, tokens: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """As the first tower's, with the box's share beside the colours' and the cell's column and row; figures by world."""
+    """As the first tower's, with the box's share beside the colours', and the cell's column and row."""
     share, colour, shape, offset, place = probe(tokens.float()).split([COLOURS + 1, COLOURS, SHAPES, 2, 2], dim=-1)
     seen = batch["seen"]
     loss, away = cell_loss(share, colour, shape, offset, batch)
