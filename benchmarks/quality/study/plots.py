@@ -34,12 +34,18 @@ def draw(directory: Path) -> None:
         axes.set_xlabel("tokens kept, %")
         finish(figure, axes, "tokens_kept")
 
-    if (directory / "recurrence.csv").exists():
-        columns, rows = read(directory / "recurrence.csv")
+    if (directory / "recurrence_hiding.csv").exists():
+        columns, rows = read(directory / "recurrence_hiding.csv")
+        rows = rows[::-1]
+        share = [float(row[columns.index("needs past %")]) for row in rows]
+        ends = [[float(end) for end in row[columns.index("its 95 % interval")].split("-")] for row in rows]
+        around = [[max(0.0, value - low) for value, (low, _) in zip(share, ends, strict=True)]]
+        around += [[max(0.0, high - value) for value, (_, high) in zip(share, ends, strict=True)]]
         figure, axes = pyplot.subplots(figsize=(7, 4))
-        rows = [row for row in rows if row[1]]
-        axes.barh([row[0] for row in rows][::-1], [float(row[columns.index("needs past %")]) for row in rows][::-1])
-        axes.set_xlabel("exact captions of clips that need the past, %")
+        axes.barh([row[0] for row in rows], share, xerr=around, color="#7aa6d8", ecolor="#444", capsize=3)
+        axes.set_xlabel("exact captions where the past is needed, % (95 % intervals)")
+        axes.set_xlim(0, 100)
+        axes.grid(axis="x", alpha=0.3)
         figure.tight_layout()
         figure.savefig(directory / "recurrence.png", dpi=110, metadata={"Software": None})
         pyplot.close(figure)
