@@ -110,7 +110,10 @@ def per_head_grid(case: Case, data: Inputs, copies: bool) -> Call:
 def _compiled_flex() -> Callable:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention, dynamic=False)
+    # Every shape is compiled anew; past Dynamo's limit it would run uncompiled and still be called flex_attention.
+    torch._dynamo.config.recompile_limit = 256
+    torch._dynamo.config.accumulated_recompile_limit = 1024
+    return torch.compile(flex_attention, dynamic=False, fullgraph=True)
 
 
 def _less_lse(lse: Tensor) -> Callable:

@@ -6,6 +6,8 @@ gets no row, and the exit code is 1 if it is one of ours. With no GPU, CPU provi
 
 import argparse
 import csv
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -78,22 +80,36 @@ def measure(case: Case, device: str, seconds: float, quick: bool = False) -> Ite
         try:
             call = build()
             error = checker.error(call())
-        except (RuntimeError, ImportError, NotImplementedError, TypeError) as failure:
-            yield f"{'failed' if not name.startswith('ours') else REFUSED}: {name}: {str(failure).splitlines()[0]}"
+        except Exception as failure:  # Triton's and Dynamo's errors have no common base but this
+            yield _failed(name, failure)
             continue
         allowed = checker.allowed(name)
         if not error <= allowed:
             yield f"{REFUSED}: {name}: its error is {error:.1e} of the largest value, allowed {allowed:.1e}"
             continue
-        extra = extra_memory(call) if device == "cuda" else None
-        yield row(case, name, "call", timed(call, device, seconds), extra, error, device)
-        replay = timing.captured(call) if device == "cuda" and "torch" not in name else None
-        if replay is not None:
-            yield row(case, name, "graph", timed(replay, device, seconds), extra, error, device)
+        replay = None
+        try:
+            extra = extra_memory(call) if device == "cuda" else None
+            yield row(case, name, "call", timed(call, device, seconds, host=True), extra, error, device)
+            replay = timing.captured(call) if device == "cuda" and "torch" not in name else None
+            if replay is not None:
+                yield row(case, name, "graph", timed(replay, device, seconds), extra, error, device)
+        except Exception as failure:
+            yield _failed(name, failure)
+        if device == "cuda":  # a graph holds its memory as long as it lives
+            del call, replay
+            torch.cuda.empty_cache()
 
 
-def timed(call: Callable[[], object], device: str, seconds: float) -> timing.Times:
-    return timing.time_on_gpu(call, seconds) if device == "cuda" else timing.time_on_cpu(call, seconds)
+def _failed(name: str, failure: Exception) -> str:
+    if isinstance(failure, torch.OutOfMemoryError):
+        return f"not tried: {name}: it does not fit this GPU's memory"
+    reason = (str(failure).splitlines() or [""])[0] or type(failure).__name__
+    return f"{REFUSED if name.startswith('ours') else 'failed'}: {name}: {reason}"
+
+
+def timed(call: Callable[[], object], device: str, seconds: float, host: bool = False) -> timing.Times:
+    return timing.time_on_gpu(call, seconds, host) if device == "cuda" else timing.time_on_cpu(call, seconds)
 
 
 def extra_memory(call: Callable[[], object]) -> float:
@@ -139,11 +155,13 @@ def row(case: Case, name: str, launch: str, times: timing.Times, extra: float | 
 
 
 def environment() -> dict:
-    """Device, versions and commit of every row."""
+    """Device, versions and commit of every row; the variable COMMIT names the commit where there is no repository."""
     report = environment_report()
     versions = report["versions"]
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+    commit = os.environ.get("COMMIT", "")
+    if not commit and shutil.which("git"):
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
     return {
         "device": report["gpus"][0]["name"] if report["gpus"] else "cpu",
         "driver": versions["driver"],

@@ -26,21 +26,32 @@ def quantiles(samples: list[float]) -> Times:
     return Times(cuts[1], cuts[4], cuts[7])
 
 
-def time_on_gpu(call: Callable[[], object], seconds: float = 0.3) -> Times:
-    """CUDA events around each call; the L2 is overwritten before it."""
-    flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device="cuda")
+def time_on_gpu(call: Callable[[], object], seconds: float = 0.3, host: bool = False) -> Times:
+    """CUDA events around each call; before it the L2 is filled with lines that need no writing back.
+
+    With `host` the device is idle when the call begins, so that what the host takes to launch it is counted.
+    """
+    dirty = torch.empty(FLUSH_BYTES, dtype=torch.int8, device="cuda")
+    clean = torch.zeros(FLUSH_BYTES // 4, dtype=torch.float32, device="cuda")
+
+    def flush() -> None:
+        dirty.zero_()
+        clean.amax()
+
     for _ in range(3):
         call()
     torch.cuda.synchronize()
     before = time.perf_counter()
     for _ in range(5):
-        flush.zero_()
+        flush()
         call()
     torch.cuda.synchronize()
     repeats = max(10, min(500, int(seconds / ((time.perf_counter() - before) / 5))))
     events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
     for start, stop in events:
-        flush.zero_()
+        flush()
+        if host:
+            torch.cuda.synchronize()
         start.record()
         call()
         stop.record()
@@ -59,7 +70,7 @@ def captured(call: Callable[[], object]) -> Callable[[], object] | None:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             call()
-    except RuntimeError:
+    except Exception:  # Triton's errors have no common base but this
         torch.cuda.synchronize()
         return None
     return graph.replay

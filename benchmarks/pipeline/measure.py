@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -36,7 +37,7 @@ from benchmarks.pipeline.shapes import FULL, MODELS, TOY, TOYS, Model, Work
 from benchmarks.pipeline.ways import WAYS, Generate, Ours
 from rlivs.backbones import Prompt, VisualTokens
 from rlivs.config import PipelineConfig
-from rlivs.decoding import decode_text
+from rlivs.decoding import decode_text, graph
 from rlivs.decoding.greedy import begin_steps
 from rlivs.memory.embedders import LanguageModelEmbedder
 from rlivs.memory.store import Caption, CaptionStore
@@ -159,7 +160,8 @@ def measure(model: Model, way: str, work: Work, device: torch.device, seconds: f
         for part in parts:
             try:
                 yield from part(bench)
-            except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+            except Exception as error:  # a part that fails must not cost the parts behind it
+                traceback.print_exc()
                 stage = part.__name__.strip("_")
                 yield bench.row(stage, note=_reason(error))
                 del error
@@ -210,6 +212,14 @@ def _clips(bench: Bench) -> Iterator[Row]:
     yield bench.row("clip", whole, floor=floor, peak=peak_gib(device), note=f"{work.caption_tokens} tokens")
 
 
+def _steps_note(bench: Bench) -> str:
+    """How the decode steps ran: as a CUDA graph or why not, and the backend of decode attention."""
+    model = bench.backbone.model
+    refused = graph.refusal(model)
+    steps = f"no CUDA graph: {refused}" if refused else "CUDA graph" if graph.can_capture(model) else "no CUDA graph"
+    return f"{steps}; decode attention by {rk.environment_report()['backends']['decode_attention']['auto']}"
+
+
 def _caption_stages(bench: Bench, visual: VisualTokens, prompt: Prompt, seconds: float) -> Iterator[Row]:
     work, way, device = bench.work, bench.way, bench.device
     prefills, tokens, scorings = [], [], []
@@ -229,7 +239,8 @@ def _caption_stages(bench: Bench, visual: VisualTokens, prompt: Prompt, seconds:
             break
     assert ids.shape == (1, work.caption_tokens)
     yield bench.row("prefill", prefills, positions=prompt.length, floor=bench.floors.prefill(prompt.length))
-    yield bench.row("caption token", tokens, positions=prompt.length, floor=bench.floors.step())
+    note = _steps_note(bench) if isinstance(way, Ours) else ""
+    yield bench.row("caption token", tokens, positions=prompt.length, floor=bench.floors.step(), note=note)
     if scores is not None:
         yield bench.row("scoring", scorings, positions=visual.count)
         keep = bench.config.tokens_to_keep(visual.count)

@@ -69,6 +69,8 @@ def isolated(model: str, way: str, seconds: float, command: list[str]) -> Iterat
         finally:
             process.kill()
             process.wait()
+            complaints.seek(0)
+            sys.stderr.write(complaints.read()[-4000:])
         if process.returncode not in (0, -9):
             complaints.seek(0)
             said = complaints.read().strip().splitlines() or ["nothing"]

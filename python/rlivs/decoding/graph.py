@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from functools import cache
@@ -25,6 +26,11 @@ def can_capture(model: Any) -> bool:
     """Whether the model's decode step can run as a CUDA graph: all on one CUDA device, full attention by sdpa."""
     device = only_device(model)
     return device is not None and device.type == "cuda" and has_plain_attention(model)
+
+
+def refusal(model: Any) -> str | None:
+    """Why the model's decode step was refused as a CUDA graph, None where it was not, or was never tried."""
+    return _refused.get(model.get_decoder())
 
 
 def only_device(model: Any) -> torch.device | None:
@@ -83,11 +89,18 @@ class GraphedSteps(FixedSteps):
 
     def _record(self, graph: torch.cuda.CUDAGraph, pool: Any) -> None:
         # Other threads (a decoder of frames, a server) may go on using the device meanwhile.
-        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+        # A collection during the capture could destroy another graph, which no capture survives.
+        collects = gc.isenabled()
+        gc.disable()
         try:
-            super().step()
+            graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+            try:
+                super().step()
+            finally:
+                graph.capture_end()
         finally:
-            graph.capture_end()
+            if collects:
+                gc.enable()
 
     def _beside(self, work: Callable[[], None]) -> None:
         """Run `work` on the side stream, in order with the current one."""

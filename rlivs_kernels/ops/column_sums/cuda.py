@@ -84,8 +84,9 @@ def attention_column_sums_cuda(
         lse is not None,
         per_head,
     )
-    out = torch.empty((batch, num_heads, num_columns) if per_head else (batch, num_columns), device=device)
-    workspace = torch.empty(plan.workspace_bytes // 4, device=device)
+    shape = (batch, num_heads, num_columns) if per_head else (batch, num_columns)
+    out = torch.empty(shape, dtype=torch.float32, device=device)
+    workspace = torch.empty(plan.workspace_bytes, dtype=torch.uint8, device=device)
     given = [NO_TENSOR] * len(queries) if lse is None else [(each.data_ptr(), each.stride()) for each in lse]
     layers = [
         (q.data_ptr(), q.stride()[:3], k.data_ptr(), k.stride()[:3], *normaliser)

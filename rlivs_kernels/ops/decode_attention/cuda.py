@@ -37,8 +37,8 @@ def decode_attention_cuda(
         device.index or 0, TYPES[query.dtype], batch, num_heads, key.shape[1], key.shape[2], columns, head_dim
     )
     out = torch.empty((batch, num_heads, 1, head_dim), dtype=query.dtype, device=device)
-    lse = torch.empty((batch, num_heads), device=device)
-    workspace = torch.empty(plan.workspace_bytes // 4, device=device)
+    lse = torch.empty((batch, num_heads), dtype=torch.float32, device=device)
+    workspace = torch.empty(plan.workspace_bytes, dtype=torch.uint8, device=device)
     plan.run(
         query.data_ptr(),
         query.stride()[:3],
