@@ -71,6 +71,25 @@ def test_a_wrong_kernel_is_refused(monkeypatch, tmp_path, capsys):
         assert "ours (torch)" not in {row["provider"] for row in csv.DictReader(file)}
 
 
+def test_a_provider_that_fails_costs_only_its_own_rows(monkeypatch, tmp_path, capsys):
+    from rlivs_kernels.ops.column_sums import torch as torch_backend
+
+    class Odd(Exception):
+        """Neither a RuntimeError, nor with a message: as Triton's and Dynamo's may be."""
+
+    def fails(*arguments, **options):
+        raise Odd
+
+    monkeypatch.setattr(torch_backend, "attention_column_sums_torch", fails)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(run, "small_cases", lambda operation: [TINY])
+    status = run.main(["--operation", "column_sums", "--seconds", "0", "--out", str(tmp_path / "out.csv")])
+    assert status == 1
+    assert "refused: ours (torch): Odd" in capsys.readouterr().out
+    with (tmp_path / "out.csv").open() as file:
+        assert "eager softmax" in {row["provider"] for row in csv.DictReader(file)}
+
+
 @pytest.mark.parametrize(
     "provider",
     [
