@@ -160,11 +160,10 @@ def test_places_are_read_where_tokens_hold_them(lab):
         2, 8, generator=torch.Generator().manual_seed(1)
     )
     shape = (*lab.footage.tokens.shape[:2], 256, 8)
-    for tokens, cells in ((held.expand(shape), "100.0"), (torch.zeros(shape), None)):
-        rows = place.place(replace(lab, footage=replace(lab.footage, tokens=tokens)))[0].rows
-        for _, distance, mean, right, _ in rows:
-            if cells:
-                assert (distance, right) == ("0.00", cells)
+    for tokens, found in ((held.expand(shape), True), (torch.zeros(shape), False)):
+        for _, distance, mean, right, _ in place.read_places(replace(lab.footage, tokens=tokens)):
+            if found:
+                assert (distance, right) == ("0.00", 100.0)
             else:
                 assert distance == mean
 

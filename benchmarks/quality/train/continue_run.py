@@ -40,13 +40,13 @@ class Plan:
     tower_steps: int = 1200
     tower_frames: int = 64
     tower_rate: float = 1e-3
-    steps: int = 1900
+    steps: int = 1600
     rate: float = 8e-4
     first_world: float = 0.2  # share of the steps with the first world's captions
     caption_tokens: int = 4600
     clip_question_tokens: int = 3000
     clip_question_weight: float = 2.0
-    list_every: int = 2  # steps
+    list_every: int = 1  # steps
     list_tokens: int = 2000
     probe: float = 0.5  # weight of the motion probe
     recall: float = 0.3  # weight of the pointer to hidden things in memory
