@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-REPORTED = 900_001  # seed of the streams that every table reports on; nothing was chosen on them
-HIDING = 910_001  # seed of the reported streams that are made for memory
+REPORTED = 920_001  # seed of the streams that every table reports on; nothing was chosen on them
+HIDING = 930_001  # seed of the reported streams that are made for memory
 CHOOSING = 800_001  # seed of the streams on which things are chosen (layers to calibrate)
 
 
