@@ -145,10 +145,10 @@ class Lab:
         return clip_answers(self.backbone, visual, self.asks, positions)[0]
 
     def by_kind(self, hits: Sequence[Sequence[bool]]) -> dict[str, Share]:
-        """The clips' questions answered exactly, by kind."""
+        """The clips' questions answered exactly, by kind; clips without hits are left out."""
         found: dict[str, list[bool]] = {}
         for questions, right in zip(self.asked, hits, strict=True):
-            for question, hit in zip(questions, right, strict=True):
+            for question, hit in zip(questions if right else (), right, strict=True):
                 found.setdefault(question.kind, []).append(hit)
         return {kind: Share.of(values) for kind, values in sorted(found.items())}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.quality.world.truth import told_frames
+
 from .intervals import SHARE_COLUMNS, Share, difference
 from .lab import Lab
 from .progress import steps
@@ -32,7 +34,7 @@ def tokens_kept(lab: Lab) -> list[Table]:
         shown = "" if on_things != on_things else f"{on_things:.1f}"
         share = Share.of(hit for clip in hits[count, method] for hit in clip)
         table.add(count, f"{100 * count / total:.0f}", method, *share.cells(), shown, *by_kind)
-    return [table, _differences(lab, hits, total)]
+    return [table, _differences(lab, hits, total), _cuts(lab, hits, total)]
 
 
 def _differences(lab: Lab, hits: dict[tuple[int, str], list[list[bool]]], total: int) -> Table:
@@ -47,4 +49,22 @@ def _differences(lab: Lab, hits: dict[tuple[int, str], list[list[bool]]], total:
             other = hits[total if rival == "all" else count, rival]
             percent = f"{100 * count / total:.0f}"
             table.add(count, percent, rival, *difference(hits[count, "attention"], other))
+    return table
+
+
+def _cuts(lab: Lab, hits: dict[tuple[int, str], list[list[bool]]], total: int) -> Table:
+    """Clips that show one shot, and clips with a cut, of which only the shot shown longest is asked about."""
+    table = Table(
+        "tokens_kept_cuts",
+        "Answers from 6 % of the tokens, by whether the clip has a cut",
+        ("clips", "method", *SHARE_COLUMNS, *(f"{kind} %" for kind in KINDS)),
+    )
+    whole = [bool(told_frames(lab.footage.streams[s], lab.footage.truths[s][c], c).all()) for s, c in lab.clips]
+    six = lab.plan.six_percent
+    for name, wanted in (("of one shot", True), ("with a cut", False)):
+        for count, method in ((six, "attention"), (six, "uniform"), (six, "oracle mask"), (total, "all")):
+            mine = [right if one is wanted else [] for one, right in zip(whole, hits[count, method], strict=True)]
+            kinds = lab.by_kind(mine)
+            by_kind = [f"{100 * kinds[kind].value:.1f}" if kind in kinds else "" for kind in KINDS]
+            table.add(name, method, *Share.of(hit for clip in mine for hit in clip).cells(), *by_kind)
     return table
