@@ -46,7 +46,6 @@ class Plan:
     caption_tokens: int = 4600
     clip_question_tokens: int = 3000
     clip_question_weight: float = 2.0
-    list_every: int = 1  # steps
     list_tokens: int = 2000
     probe: float = 0.5  # weight of the motion probe
     recall: float = 0.3  # weight of the pointer to hidden things in memory
@@ -121,25 +120,16 @@ def train_language_model(
             asked = clip_questions.draw(clips, tokenizer, rng, plan.clip_question_tokens)
             more, seen = clip_questions.loss(model, tokenizer, asked, probe, plan.probe)
             figures |= seen
-            total = total + plan.clip_question_weight * more
-            if step % plan.list_every == 0:
-                old = step // plan.list_every % 3 == 2
-                world = answering.questions if old else stream_questions
-                most = int(rng.integers(6, plan.lines + 1))
-                rows = max(2, plan.list_tokens // (60 + 30 * most + 30 * plan.asked))
-                listed = answering.draw(
-                    tokenizer,
-                    rng,
-                    rows,
-                    lines=(max(1, most - 4), most),
-                    asked=plan.asked,
-                    kinds=world.KINDS,
-                    world=world,
-                )
-                read, seen = answering.loss(model, listed, readings, plan.aid)
-                figures |= {f"first_{k}" if old else f"list_{k}": v for k, v in seen.items()}
-                total = total + read
-        optimizers.step(total, schedule(step, plan.steps, plan.rate))
+            old = step % 3 == 2
+            world = answering.questions if old else stream_questions
+            most = int(rng.integers(6, plan.lines + 1))
+            rows = max(2, plan.list_tokens // (60 + 30 * most + 30 * plan.asked))
+            listed = answering.draw(
+                tokenizer, rng, rows, lines=(max(1, most - 4), most), asked=plan.asked, kinds=world.KINDS, world=world
+            )
+            read, seen = answering.loss(model, listed, readings, plan.aid)
+            figures |= {f"first_{k}" if old else f"list_{k}": v for k, v in seen.items()}
+        optimizers.step(total + plan.clip_question_weight * more + read, schedule(step, plan.steps, plan.rate))
         log.add("language", step, figures)
         if (step + 1) % 50 == 0 or step + 1 == plan.steps:
             state = {"step": step + 1, "model": model.state_dict(), "readings": readings.state_dict()}
