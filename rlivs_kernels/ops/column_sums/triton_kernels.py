@@ -62,7 +62,8 @@ def _absorb_keys(
     MASKED: tl.constexpr,
     FLOAT32: tl.constexpr,
 ):
-    """Running maximum and total of each row after the keys begin..end; key_rows points at key `begin`'s row."""
+    """Running maximum and total of each row after the keys begin..end, and key_rows, which points at key `begin`'s
+    row, moved on to `end`'s."""
     dim = tl.arange(0, BLOCK_D)
     offset = tl.arange(0, BLOCK_KEYS)
     for start in range(begin, end, BLOCK_KEYS):
@@ -98,7 +99,7 @@ def _absorb_keys(
         shift = tl.where(higher == float("-inf"), 0.0, higher)
         total = total * tl.exp2(highest - shift) + tl.sum(tl.exp2(logits * scale - shift[:, None]), 1)
         highest = higher
-    return highest, total
+    return highest, total, key_rows
 
 
 @triton.jit(do_not_specialize=["num_rows", "num_keys", "row_tiles", "splits", "sliding_window"])
@@ -190,7 +191,7 @@ def row_normalisers(
     highest = tl.full([BLOCK_ROWS], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_ROWS], tl.float32)
     rows = start + row
-    highest, total = _absorb_keys(
+    highest, total, key_rows = _absorb_keys(
         highest,
         total,
         query,
@@ -216,14 +217,14 @@ def row_normalisers(
         False,
         FLOAT32,
     )
-    highest, total = _absorb_keys(
+    highest, total, _ = _absorb_keys(
         highest,
         total,
         query,
         query_rows,
         valid,
         query_dim,
-        keys + middle.to(tl.int64) * key_row,
+        key_rows,
         key_row,
         key_dim,
         rows,
