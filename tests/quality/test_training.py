@@ -2,48 +2,68 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import json
 import sys
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 import torch
 
-from benchmarks.quality.train import answering
+from benchmarks.quality.make_demo import ASSETS
+from benchmarks.quality.train import answering, continue_run, run
 from benchmarks.quality.train.attention import use_plain_grouped
 from benchmarks.quality.train.model import Shape, build
 from benchmarks.quality.train.plan import Plan
 from benchmarks.quality.world import tokens
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = Shape(64, 64, 1, 64, 64, 2, 2, 1, 32)
 
 
-def _run(directory: Path, *options: str) -> None:
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'python'}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "benchmarks.quality.train.run", "--run", str(directory)]
-    done = subprocess.run(
-        [*command, "--micro", "--threads", "1", *options],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=170,
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
-def test_resuming_changes_nothing(tmp_path):
-    _run(tmp_path / "whole")
-    _run(tmp_path / "parts", "--stop", "2")
+def test_resuming_changes_nothing(tmp_path, monkeypatch):
+    def train(name, *options):
+        command = ["run", "--run", str(tmp_path / name), "--micro", "--threads", "1", *options]
+        monkeypatch.setattr(sys, "argv", command)
+        run.main()
+
+    train("whole")
+    train("parts", "--stop", "2")
     assert torch.load(tmp_path / "parts" / "state.pt")["step"] == 2
-    _run(tmp_path / "parts", "--resume")
+    train("parts", "--resume")
     whole, parts = (torch.load(tmp_path / name / "state.pt") for name in ("whole", "parts"))
     assert whole["step"] == parts["step"] == 4
     for name, value in whole["model"].items():
         assert torch.equal(value, parts["model"][name]), name
     assert (tmp_path / "parts" / "checkpoint" / "model.safetensors").exists()
+
+
+def test_going_on_to_the_second_world(tmp_path):
+    """Two steps of every stage; a second call goes on from what the first one left."""
+    plan = continue_run.Plan(
+        chunks=(0, 1), streams_a_chunk=1, held=range(1, 2), held_rows=2, first_world_clips=20, tower_steps=2,
+        tower_frames=8, steps=2, caption_tokens=1200, clip_question_tokens=600, list_tokens=300, asked=2, lines=8,
+    )  # fmt: skip
+    continue_run.train(tmp_path, ASSETS / "tiny-onevision", plan)
+    stages = [tmp_path / f"{name}.pt" for name in ("frames0", "frames1", "tower", "tokens0", "tokens1", "first_world")]
+    before = [file.stat().st_mtime_ns for file in stages]
+    state = torch.load(tmp_path / "state.pt")
+    assert state["step"] == 2
+    trained = continue_run.load_start(tmp_path / "checkpoint")
+    shipped = continue_run.load_start(ASSETS / "tiny-onevision").state_dict()
+    changed = {name.split(".")[1] for name, value in trained.state_dict().items() if not value.equal(shipped[name])}
+    assert changed >= {"vision_tower", "multi_modal_projector", "language_model"}
+    continue_run.train(tmp_path, ASSETS / "tiny-onevision", replace(plan, steps=3))
+    assert torch.load(tmp_path / "state.pt")["step"] == 3
+    assert [file.stat().st_mtime_ns for file in stages] == before
+    figures = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {line["phase"] for line in figures} == {"tower", "language", "held"}
 
 
 def test_questions_that_share_a_list_do_not_see_each_other():

@@ -27,7 +27,6 @@ from .run import Log
 from .stream_frames import Rendered, render_streams
 
 SEED = 11
-HELD = range(192, 200)  # training streams that are kept apart, to be measured on
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,8 @@ class Plan:
 
     chunks: tuple[int, ...] = tuple(range(13))  # of streams; three of them made for memory
     streams_a_chunk: int = 20
+    held: range = range(192, 200)  # streams that are kept apart, to be measured on
+    held_rows: int = 24  # clips in a batch of them
     first_world_clips: int = 1200
     tower_steps: int = 1200
     tower_frames: int = 64
@@ -59,14 +60,16 @@ def load_start(directory: Path) -> LlavaOnevisionForConditionalGeneration:
 
 
 @torch.no_grad()
-def held_exactness(model: nn.Module, tokenizer, held: stream_pool.StreamPool, probe: nn.Linear) -> dict[str, float]:
+def held_exactness(
+    model: nn.Module, tokenizer, held: stream_pool.StreamPool, probe: nn.Linear, rows: int
+) -> dict[str, float]:
     """Share of unseen clips captioned exactly, without memory and with 4 and 16 slots of their stream's."""
     found = {}
     for slots in (0, 4, 16):
         rng = np.random.default_rng(99)
         scores = []
         for _ in range(3):
-            batch, _ = stream_captions.draw(held, tokenizer, rng, 24 * (300 + 16 * slots), slots)
+            batch, _ = stream_captions.draw(held, tokenizer, rng, rows * (300 + 16 * slots), slots)
             with autocast():
                 scores.append(captioning.loss(model, tokenizer, probe, batch, 0.0)[1]["exact"])
         found[f"held_{slots}"] = float(np.mean(scores))
@@ -138,7 +141,7 @@ def train_language_model(
             (directory / "state.new").replace(state_file)
             export(model, model.state_dict(), directory / "checkpoint")
         if (step + 1) % 200 == 0 or step + 1 == plan.steps:
-            log.write("held", step + 1, held_exactness(model, tokenizer, held, probe))
+            log.write("held", step + 1, held_exactness(model, tokenizer, held, probe, plan.held_rows))
 
 
 def train(directory: Path, start: Path, plan: Plan) -> None:
@@ -172,19 +175,18 @@ def train(directory: Path, start: Path, plan: Plan) -> None:
     if not (directory / "first_world.pt").exists():
         pool.save(pool.build(model, SEED, plan.first_world_clips, 0), directory / "first_world.pt")
     indices = [i for number in plan.chunks for i in range(number * size, (number + 1) * size)]
-    clips, held = split(stream_pool.load(frame_files, token_files, SEED, indices))
+    clips, held = split(stream_pool.load(frame_files, token_files, SEED, indices), plan.held)
     train_language_model(model, directory, plan, clips, held, log)
 
 
-def split(whole: stream_pool.StreamPool) -> tuple[stream_pool.StreamPool, stream_pool.StreamPool]:
-    """The streams `HELD` apart from the others; `whole` has streams 0, 1, 2, .."""
+def split(whole: stream_pool.StreamPool, held: range) -> tuple[stream_pool.StreamPool, stream_pool.StreamPool]:
+    """The streams `held` apart from the others; `whole` has streams 0, 1, 2, .."""
 
     def part(indices: list[int]) -> stream_pool.StreamPool:
         streams, truths = ([values[i] for i in indices] for values in (whole.streams, whole.truths))
         return stream_pool.StreamPool(whole.tokens[indices], whole.colour[indices], streams, truths)
 
-    others = [i for i in range(len(whole.streams)) if i not in HELD]
-    return part(others), part([i for i in HELD if i < len(whole.streams)])
+    return part([i for i in range(len(whole.streams)) if i not in held]), part(list(held))
 
 
 def main() -> None:

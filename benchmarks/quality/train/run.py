@@ -29,10 +29,12 @@ class Log:
     """A running average of the figures, one JSON line now and then."""
 
     def __init__(self, path: Path, every: int) -> None:
-        self.path, self.every, self.mean = path, every, {}
+        self.path, self.every, self.phase, self.mean = path, every, "", {}
         self.start = time.monotonic()
 
     def add(self, phase: str, step: int, figures: dict[str, float]) -> None:
+        if phase != self.phase:
+            self.phase, self.mean = phase, {}
         for name, value in figures.items():
             self.mean[name] = AVERAGE * self.mean.get(name, value) + (1 - AVERAGE) * value
         if step % self.every == 0:

@@ -38,7 +38,7 @@ def draw(
     clips, motions, memories, told = [], [], [], []
     recalls: list[Recall] = []
     while len(told) < rows:
-        source = pool.past if slots and rng.random() < PAST_SHARE else pool.clips
+        source = pool.past if slots and len(pool.past) and rng.random() < PAST_SHARE else pool.clips
         stream, clip = source[rng.integers(len(source))]
         if clip < slots:
             continue
