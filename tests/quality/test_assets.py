@@ -15,8 +15,11 @@ import yaml
 
 from benchmarks.quality import evaluate
 from benchmarks.quality.make_demo import ASSETS, CLIP_SECONDS, LONG_SCENES, clip_lines, describe, script
+from benchmarks.quality.study.__main__ import MODEL as STUDIED
 from benchmarks.quality.train.model import parameter_count
 from benchmarks.quality.world import grammar
+from rlivs import StreamingVideoQA
+from rlivs.config import PipelineConfig
 
 MODEL, DEMO = ASSETS / "tiny-onevision", ASSETS / "demo"
 
@@ -101,3 +104,15 @@ def test_the_demo_is_what_its_script_says():
 def test_the_demo_config_gives_the_clips_of_the_script():
     options = yaml.safe_load(Path(DEMO / "demo.yaml").read_text())
     assert options["frames_per_clip"] / options["fps"] == CLIP_SECONDS
+
+
+def test_the_checkpoint_of_the_study_still_tells_the_demo():
+    """It was trained further, on another world."""
+    told = json.loads((DEMO / "demo.json").read_text(encoding="utf-8"))
+    config = PipelineConfig(**yaml.safe_load((DEMO / "demo.yaml").read_text(encoding="utf-8")))
+    with StreamingVideoQA.from_pretrained(STUDIED, memory=":memory:", config=config, device="cpu") as engine:
+        session = engine.open("demo")
+        captions = [clip.caption for clip in session.watch(DEMO / "demo.mp4")]
+        answers = [session.ask(asked["question"]).text for asked in told["questions"]]
+    assert captions == [clip["caption"] for clip in told["clips"]]
+    assert answers == [asked["answer"] for asked in told["questions"]]
