@@ -11,10 +11,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.kernels import column_sum_providers, decode_providers, run, shapes  # noqa: E402
+from benchmarks.kernels import column_sum_providers, decode_providers, run, shapes, tune  # noqa: E402
 from benchmarks.kernels.checks import Checker  # noqa: E402
 from benchmarks.kernels.floors import PEAKS, work  # noqa: E402
 from benchmarks.kernels.timing import quantiles  # noqa: E402
+from rlivs_kernels.triton_launch import Chip, observed  # noqa: E402
 
 CLIP = shapes.Case("column_sums", shapes.MODELS[1], 1, 6430, 256, 3136)
 STEP = shapes.Case("decode_attention", shapes.MODELS[1], 1, 6430, 1, 3136)
@@ -122,3 +123,34 @@ def test_steps_of_peers_compute_the_same():
     checker = Checker(case, data)
     for name, build in decode_providers.providers(case, data).items():
         assert checker.error(build()()) < 1e-5, name
+
+
+@pytest.mark.parametrize("table", tune.TABLES)
+@pytest.mark.parametrize("model", shapes.MODELS, ids=lambda model: model.name)
+def test_tiles_to_try_are_those_that_are_launched(table, model):
+    operation = "decode_attention" if table == "decode" else "column_sums"
+    case = shapes.Case(operation, model, 1, 600, 1 if table == "decode" else 9, 256)
+    data = column_sum_providers.inputs(case, "cpu")
+    call = tune.call_of(table, case, data)
+    launched = []
+    kernel = {"columns": "column_sums", "normalisers": "row_normalisers", "decode": "attend_split"}[table]
+    with observed(Chip((9, 0), 132, 227 * 1024), lambda *given: launched.append(given)):
+        key = tune.key_of(case)
+        chosen = tune.TABLES[table][key]
+        tried = tune.candidates(table, chosen)
+        assert tried[0] == chosen and len(set(tried)) == len(tried) > 30
+        for tiles in tried:
+            launched.clear()
+            with tune.using(table, key, tiles):
+                call()
+            ((constants, options),) = [(c, o) for k, _, c, o in launched if k.__name__ == kernel]
+            assert constants["BLOCK_KEYS"] == tiles.keys
+            assert (options["num_warps"], options["num_stages"]) == (tiles.warps, tiles.stages)
+            assert options["maxnreg"] == tiles.registers
+        assert tune.TABLES[table][key] == chosen
+
+
+def test_tiles_are_compared_on_a_gpu_only(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert tune.main([]) == 2
+    assert capsys.readouterr().err == "no CUDA device: tiles can be compared on a GPU only\n"
