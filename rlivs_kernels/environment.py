@@ -12,8 +12,9 @@ from rlivs_kernels import backends
 def environment_report() -> dict:
     """Versions, GPUs, the state of the CUDA extension and the backends, as a dict that json.dumps takes.
 
-    Keys: versions, gpus, cuda_extension (built, architectures, error), interpreter, backends (for each operation:
-    auto, the backend a common call would take, and limits, why each of the others would not serve it).
+    Keys: versions, gpus (name, capability, multiprocessors, memory_gib), cuda_extension (built, architectures, nvcc,
+    build, error), backends (for each operation: auto, the backend a common call would take, and limits, why each of
+    the others would not serve it).
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return {

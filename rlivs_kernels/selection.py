@@ -5,10 +5,11 @@ from torch import Tensor
 
 
 def select_top_tokens(scores: Tensor, k: int) -> Tensor:
-    """The k highest scores of each row, as ascending indices, so that tokens keep their temporal order.
+    """The k highest scores of each row, as ascending indices, so that tokens keep their temporal order (rLiVS, arXiv
+    2510.17364, section 3.2).
 
-    scores [B, N] of any floating dtype -> int64 [B, k]. Of equal scores the lower index wins. NaN counts as
-    -inf, so it is taken last. Raises ValueError when k is not in 1..N.
+    scores [B, N] of any floating dtype -> int64 [B, k] on the same device. Of equal scores the lower index wins. NaN
+    counts as -inf, so it is taken last. Raises ValueError when k is not in 1..N.
     """
     if scores.dim() != 2 or not scores.is_floating_point():
         raise ValueError(

@@ -13,9 +13,11 @@ from PIL import Image
 from tiny_models import load_tiny_backbone
 
 from rlivs.backbones.loading import FAMILIES
+from rlivs.config import PipelineConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 LIVE = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+OPTIONS = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
 BACKBONE = (ROOT / "docs" / "add-a-backbone.md").read_text(encoding="utf-8")
 
 
@@ -83,6 +85,16 @@ def test_serving(beside_a_video, serving):
     printed = []
     exec(blocks(LIVE, "python")[1].replace("http://127.0.0.1:8000", address), {"print": lambda *w: printed.append(w)})
     assert printed and all(words for words in printed)
+
+
+def test_the_table_of_options():
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", OPTIONS, flags=re.MULTILINE)
+    expected = []
+    for name, field in PipelineConfig.model_fields.items():
+        default = {"None": "none", "True": "true", "False": "false"}.get(str(field.default), str(field.default))
+        shown = "see `rlivs/config.py`" if "\n" in default else f"`{default}`"
+        expected.append((name, shown, field.description))
+    assert rows == expected
 
 
 def test_the_backbone_that_is_added(tmp_path, monkeypatch):

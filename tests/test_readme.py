@@ -1,9 +1,13 @@
 """Every command and every block of code in the README does what it says."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
+import pytest
 from documents import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +25,7 @@ def python_block(marker):
 
 def test_every_block_is_run_here():
     """A new block in the README needs a test in this file."""
-    assert len(blocks("bash")) == 4
+    assert len(blocks("bash")) == 5
     assert len(blocks("python")) == 4
     assert re.findall(r"```(\w*)\n", README).count("") == len(blocks("bash")) + len(blocks("python"))
 
@@ -33,8 +37,26 @@ def test_make_has_the_two_commands():
         assert re.search(rf"^{name}:", makefile, flags=re.MULTILINE)
 
 
+@pytest.mark.xdist_group("build")
+def test_installing(tmp_path):
+    """Without what it depends on, which is here, and without the CUDA kernels, whose build other tests hold."""
+    install, doctor = blocks("bash")[1].splitlines()
+    assert doctor == "rlivs doctor"
+    done = subprocess.run(
+        [sys.executable, "-m", *install.split(), "--no-deps", "--no-build-isolation", "--target", tmp_path],
+        cwd=ROOT, env={**os.environ, "RLIVS_BUILD_CUDA": "0"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = subprocess.run(
+        [sys.executable, "-c", "import rlivs; print(rlivs.__file__); from rlivs.cli import main; main()", "doctor"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith(str(tmp_path)) and "column_sums" in told.stdout
+
+
 def test_commands(beside_a_video):
-    for line in blocks("bash")[1].splitlines():
+    for line in blocks("bash")[2].splitlines():
         done = run(line)
         assert done.returncode == 0, (line, done.stderr)
     assert (beside_a_video / "heat.png").stat().st_size > 1000
@@ -42,18 +64,18 @@ def test_commands(beside_a_video):
 
 def test_live(beside_a_video, serving):
     """The lines about a camera, which is a film here; the server is asked what its page would ask."""
-    watch, serve = (line.replace("rtsp://camera/door", "video.mp4") for line in blocks("bash")[2].splitlines())
+    watch, serve = (line.replace("rtsp://camera/door", "video.mp4") for line in blocks("bash")[3].splitlines())
     done = run(watch, input="What happened?\n")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^0:00-0:\d\d  \w", done.stdout, flags=re.MULTILINE), done.stdout
-    address = serving(serve.removeprefix("rlivs serve ").replace("captions.db", "other.db"))
+    address = serving(serve.removeprefix("rlivs serve ").replace("live.db", "other.db"))
     assert "<title>" in httpx.get(address, trust_env=False).text
     streams = httpx.get(f"{address}/api/streams", trust_env=False).json()["streams"]
     assert [stream["stream"] for stream in streams] == ["door"]
 
 
 def test_measuring(beside_a_video):
-    for line in blocks("bash")[3].splitlines():
+    for line in blocks("bash")[4].splitlines():
         done = run(line)
         assert done.returncode == 0, (line, done.stderr)
     for name in ("kernels.csv", "pipeline.csv", "quality/tokens_kept.csv"):
@@ -61,7 +83,7 @@ def test_measuring(beside_a_video):
 
 
 def test_library_use(beside_a_video, capsys):
-    exec(python_block('engine.open("camera-1")'), namespace := {})
+    exec(python_block('engine.open("camera-1"'), namespace := {})
     namespace["engine"].close()
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) >= 3
@@ -90,7 +112,7 @@ def test_patch_a_model():
     model = Qwen2ForCausalLM(config).eval()
     ids = torch.randint(4, 64, (1, 20))
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "max_new_tokens": 5, "do_sample": False}
-    namespace = {"model": model, "inputs": inputs, "first_visual": 3, "last_visual": 15}
+    namespace = {"model": model, "inputs": inputs, "visual_start": 3, "visual_stop": 15}
     exec(python_block("rlivs.patch("), namespace)
     assert namespace["scores"].shape == (1, 12)
 

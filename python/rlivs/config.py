@@ -1,4 +1,5 @@
-"""Every option of the pipeline, typed and validated; the defaults are the paper's (arXiv 2510.17364, section 4)."""
+"""Every option of the pipeline, typed and validated; defaults are the paper's where it names a value (arXiv 2510.17364,
+section 4)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,11 @@ ANSWER_PROMPT = (
 
 
 class PipelineConfig(BaseModel):
-    """Options of one stream. Times are seconds, `fps` is frames sampled per second of video."""
+    """Options of one stream, listed in docs/options.md.
+
+    Raises pydantic's ValidationError, which is a ValueError, for an unknown name or a value that does not fit;
+    `make_config` and `load_config` raise InputError in one line instead.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,23 +31,31 @@ class PipelineConfig(BaseModel):
     frames_per_clip: int = Field(16, ge=1, le=4096, description="frames in one clip")
 
     # Caption
-    caption_prompt: str = Field(CAPTION_PROMPT, min_length=1)
+    caption_prompt: str = Field(CAPTION_PROMPT, min_length=1, description="what the model is asked of each clip")
     max_caption_tokens: int = Field(1024, ge=1, description="longest caption, in new tokens")
-    cut_repetition: bool = Field(False, description="end a caption that loops; it is marked by '…' at its end")
+    cut_repetition: bool = Field(False, description="end a caption that loops, and mark it by '…' at its end")
 
     # Selection (section 3.2)
-    layers: Literal["auto", "all"] | tuple[int, ...] = Field("auto", description="decoder layers that score")
-    scoring: Literal["deferred", "fused", "rescore"] = "deferred"
-    include_last_prompt_row: bool = Field(True, description="score the rows that produce the caption tokens")
+    layers: Literal["auto", "all"] | tuple[int, ...] = Field(
+        "auto", description="decoder layers that score: auto (the paper's depths), all, or indices from 0"
+    )
+    scoring: Literal["deferred", "fused", "rescore"] = Field(
+        "deferred", description="deferred: one pass after the caption; fused: in each step; rescore: feed it once more"
+    )
+    include_last_prompt_row: bool = Field(
+        True, description="score the rows that produce the caption's tokens; false: the tokens' own rows"
+    )
     keep_fraction: float = Field(0.0625, gt=0, le=1, description="share of a clip's visual tokens kept")
-    keep_tokens: int | None = Field(None, ge=1, description="tokens kept a clip; overrides keep_fraction")
+    keep_tokens: int | None = Field(None, ge=1, description="tokens kept a clip, in place of keep_fraction")
     memory_slots: int = Field(16, ge=0, description="clips whose kept tokens precede the next clip; 0: none")
 
     # Answers (section 3.3)
-    embedder: str = Field("llm", min_length=1, description="'llm', or a sentence-embedding directory")
-    answer_prompt: str = ANSWER_PROMPT
-    max_answer_tokens: int = Field(256, ge=1)
-    mmr_lambda: float = Field(0.5, ge=0, le=1, description="1: relevance alone, 0: novelty alone")
+    embedder: str = Field(
+        "llm", min_length=1, description="llm (the model's own), or the folder of a sentence-embedding model"
+    )
+    answer_prompt: str = Field(ANSWER_PROMPT, description="must contain {captions} and {question}")
+    max_answer_tokens: int = Field(256, ge=1, description="longest answer, in new tokens")
+    mmr_lambda: float = Field(0.5, ge=0, le=1, description="choice of captions: 1 is relevance alone, 0 novelty alone")
     context_budget: int = Field(10_000, ge=1, description="tokens of captions in an answer's prompt")
 
     def model_post_init(self, _context: Any) -> None:

@@ -10,15 +10,19 @@ from .tables import markdown, read
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = ROOT / "docs" / "quality.md"
 RESULTS = ROOT / "benchmarks" / "results" / "quality"
-TABLE = re.compile(r"<!-- table (\w+) -->\n.*?<!-- end -->", re.S)
+TABLE = re.compile(r"<!-- table (\w+)(?: (\w+)=(\w+))? -->\n.*?<!-- end -->", re.S)
 
 
 def filled(text: str, results: Path) -> str:
-    """`text` with every table between its markers as the CSV of that name has it."""
+    """`text` with every table between its markers as the CSV of that name has it: all rows, or those with one value."""
 
     def table(match: re.Match) -> str:
-        columns, rows = read(results / f"{match[1]}.csv")
-        return f"<!-- table {match[1]} -->\n{markdown(columns, rows)}<!-- end -->"
+        name, column, value = match.groups()
+        columns, rows = read(results / f"{name}.csv")
+        if column:
+            rows = [row for row in rows if row[columns.index(column)] == value]
+        chosen = f" {column}={value}" if column else ""
+        return f"<!-- table {name}{chosen} -->\n{markdown(columns, rows)}<!-- end -->"
 
     return TABLE.sub(table, text)
 

@@ -41,7 +41,7 @@ def main() -> None:
         print(f"rlivs: error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("rlivs: stopped; continue with --resume", file=sys.stderr)
+        print("rlivs: stopped; a stream goes on with --resume", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`rlivs ... | head`): nothing is left to say to it.

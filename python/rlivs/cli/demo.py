@@ -16,7 +16,7 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets" / "demo"
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the report and the caption memory.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="Folder for report.html and the caption memory, demo.db.")] = Path(
         "rlivs-demo"
     ),
     device: options.Device = None,
@@ -31,7 +31,7 @@ def demo(
     video = ASSETS / "demo.mp4"
     settings = options.read_config(ASSETS / "demo.yaml", None)
     out.mkdir(parents=True, exist_ok=True)
-    memory = out / "captions.db"
+    memory = out / "demo.db"
     _remove_memory(memory)
     quiet_libraries()
     from rlivs.reports import write_report

@@ -19,7 +19,10 @@ def heatmap(
     stream: options.Stream = None,
     json: options.Json = False,
 ) -> None:
-    """Draw a captioned clip's frames with its scores as heat and its kept tokens outlined."""
+    """Draw a captioned clip's frames with its scores as heat and its kept tokens outlined.
+
+    The video must still be where it was captioned; live streams are not kept as video and have no heat map.
+    """
     from rlivs.memory.store import CaptionStore
 
     with CaptionStore.open(memory, create=False) as store:

@@ -18,13 +18,21 @@ Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: the first GPU, else the CPU.")
 ]
 Memory = Annotated[Path, typer.Option("--memory", help="The caption memory, an SQLite file.")]
-Stream = Annotated[str | None, typer.Option("--stream", help="Name of the stream in the memory.")]
+Stream = Annotated[
+    str | None,
+    typer.Option("--stream", help="Name of the stream; default the file's name, or the memory's only stream."),
+]
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of options; the command line wins over it.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any option of the pipeline as NAME=VALUE, e.g. --set keep_fraction=0.12."),
+    typer.Option(
+        "--set", help="Any option of the pipeline (docs/options.md) as NAME=VALUE, e.g. --set keep_fraction=0.12."
+    ),
 ]
-Fps = Annotated[float | None, typer.Option("--fps", help="Frames sampled per second of video.")]
+Fps = Annotated[
+    float | None,
+    typer.Option("--fps", help="Frames sampled per second of video; default 0.5 (tiny-onevision was trained on 2)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
 
 DEFAULT_MODEL = "tiny-onevision"

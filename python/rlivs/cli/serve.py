@@ -19,13 +19,15 @@ def serve(
         typer.Argument(help="What to watch from the start: NAME=SOURCE or SOURCE (a file, webcam:0, rtsp://, ...)."),
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; others than this machine need it.")
+        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in, with a token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen on; 0: any free one.")] = 8000,
     token: Annotated[
         str | None,
         typer.Option(
-            "--token", envvar="RLIVS_TOKEN", help="What clients must send; made up and shown if --host needs one."
+            "--token",
+            envvar="RLIVS_TOKEN",
+            help="What clients must send, 16 characters or more; made up and shown if --host needs one.",
         ),
     ] = None,
     root: Annotated[
@@ -33,7 +35,10 @@ def serve(
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", help="Host clients may have watched: name, *.name, or * (any public one)."),
+        typer.Option(
+            "--allow-host",
+            help="Host whose videos clients may open: NAME, *.NAME, or * for any public one; may be repeated.",
+        ),
     ] = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Allowed hosts may also be in the private network.")
@@ -85,7 +90,9 @@ def _check_installed() -> None:
         import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise InputError(f'rlivs serve needs {error.name}; install it: pip install "rlivs-kernels[serve]"') from None
+        raise InputError(
+            f"rlivs serve needs {error.name}; install the package with its extra: pip install '.[serve]'"
+        ) from None
 
 
 def _name_of(source: str) -> tuple[str, str]:

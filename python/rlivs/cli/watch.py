@@ -32,16 +32,17 @@ def watch(
         typer.Option("--timeout", min=0.1, help="Seconds of silence after which a live source is connected again."),
     ] = 10.0,
     give_up_after: Annotated[
-        float | None, typer.Option("--give-up-after", help="Seconds without a picture after which watching ends.")
+        float | None,
+        typer.Option("--give-up-after", help="Seconds without a picture after which watching ends; default never."),
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", help="An option of FFmpeg for a live source as NAME=VALUE.")
     ] = None,
     keep_captions: Annotated[
-        int | None, typer.Option("--keep-captions", min=1, help="Keep the newest captions only, this many.")
+        int | None, typer.Option("--keep-captions", min=1, help="Keep only the newest N captions.")
     ] = None,
     keep_hours: Annotated[
-        float | None, typer.Option("--keep-hours", min=0, help="Keep the captions of the last hours only.")
+        float | None, typer.Option("--keep-hours", min=0, help="Keep only the captions of the last N hours.")
     ] = None,
     json: options.Json = False,
 ) -> None:

@@ -119,7 +119,10 @@ class CaptionStore:
         text = json.dumps(settings)
         with self._writing() as connection:
             if connection.execute("SELECT 1 FROM streams WHERE name = ?", (stream,)).fetchone():
-                raise InputError(f"the memory already has a stream '{stream}'; resume it, or choose another name")
+                raise InputError(
+                    f"the memory already has a stream '{stream}'; "
+                    "resume it (--resume, resume=True), or choose another name"
+                )
             connection.execute("INSERT INTO streams (name, source, settings) VALUES (?, ?, ?)", (stream, source, text))
 
     def streams(self) -> list[StreamInfo]:

@@ -30,8 +30,9 @@ def patch(model: nn.Module, layers: str | int | Sequence[int] = "auto", mode: st
     """Tap `model` so that a clip's caption can be scored: `a_j = 1/L sum_l 1/H sum_h 1/N sum_i A[l,h,i,j]`.
 
     Any transformers model with a text decoder will do, text-only ones too, over whatever attention it uses (sdpa,
-    eager, flex, flash). Only the attention of the chosen layers is touched; its outputs stay the same, and `remove()`
-    takes everything back.
+    eager, flex, flash). Only the attention of the chosen layers is touched; its outputs stay the same (in "fused",
+    within rounding), and `remove()` takes everything back. Returns a Handle: `clip(...)` watches, `scores(...)` gives
+    fp32 [B, N].
 
     layers: "auto" (the paper's relative depths: 0-based [4, 8, 13, 19] of 28), "all", an index or several, negative
     ones from the end. mode: "deferred" keeps the caption's query rows and makes one pass over the KV cache at the

@@ -55,8 +55,11 @@ class StreamingVideoQA:
     ) -> StreamingVideoQA:
         """Load a checkpoint (directory, hub name, or `tiny-onevision`) and open or create the caption memory.
 
-        `options` go to the model's `from_pretrained` (device_map, attn_implementation, ...). Raises InputError for an
-        unknown family, an incomplete checkpoint, or a file that is no caption memory.
+        memory: an SQLite file; `:memory:` is lost with the process. config: default `PipelineConfig()`. device: default
+        the first GPU, else the CPU. dtype: default the checkpoint's own, float32 on a CPU. `options` go to the model's
+        `from_pretrained` (device_map, attn_implementation, ...). Close the engine, or use it in `with`.
+        Source: arXiv 2510.17364, section 3. Raises InputError for an unknown family, an incomplete checkpoint, or a
+        file that is no caption memory.
         """
         backbone = load_backbone(model, device=device, dtype=dtype, **options)
         return cls(backbone, CaptionStore.open(memory), config)
@@ -70,7 +73,9 @@ class StreamingVideoQA:
         settings = self._settings()
         known = {info.stream: info for info in self.store.streams()}
         if name in known and not resume:
-            raise InputError(f"the memory already has a stream '{name}'; resume it, or choose another name")
+            raise InputError(
+                f"the memory already has a stream '{name}'; resume it (--resume, resume=True), or choose another name"
+            )
         if name not in known:
             self.store.create_stream(name, source=source, settings=settings)
         else:

@@ -35,8 +35,9 @@ def attention_column_sums(
     that row t sees, key_start[b] <= j <= query_start[b] + t, also those outside column_range (rLiVS, arXiv
     2510.17364, section 3).
 
-    query: [B, Hq, T, D], fp16, bf16, fp32 (fp64 on the reference and torch backends), any strides; or one a layer.
-    key: [B, Hkv, S, D], same dtype, Hq a multiple of Hkv; never copied; or one a layer.
+    query: [B, Hq, T, D], fp16, bf16, fp32 (fp64 on the reference and torch backends), any strides; or a list, a tensor
+        a layer. D: any on the reference and torch backends, up to 256 in Triton, 64, 80, 96, 128 or 256 in CUDA.
+    key: [B, Hkv, S, D], same dtype, Hq a multiple of Hkv; never copied; or a list, as query.
     column_range: (start, stop) for every batch row, or (starts [B], length). A column that is no key, or that no
         row sees, scores 0.
     query_start: key index of row 0; int, or integer tensor [B].

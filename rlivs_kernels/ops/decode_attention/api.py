@@ -23,10 +23,11 @@ def decode_attention(
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """One decode step, softmax(scale * q k^T) v over keys key_start[b] <= j < key_lengths[b], which can also add up
-    the attention its columns receive: column_sums[b, n] += sum over heads of p[b, h, column_start[b] + n].
+    the attention its columns receive: column_sums[b, n] += sum over heads of p[b, h, column_start[b] + n], where p is
+    that softmax (split-KV flash decoding; the sums are those of rLiVS, arXiv 2510.17364, section 3).
 
     query: [B, Hq, 1, D]; key, value: [B, Hkv, S, D]; one dtype of fp16, bf16, fp32 (fp64 on the reference and torch
-        backends), any strides, never copied; Hq a multiple of Hkv.
+        backends), any strides, never copied; Hq a multiple of Hkv. D: as attention_column_sums.
     key_lengths: number of valid keys, int or integer tensor [B]; read on the device, so a captured CUDA graph follows
         it. A batch row of length 0 gives zeros, lse -inf, and adds nothing: a finished row of a batch stops counting.
     key_start: first key that counts (left padding); int, or integer tensor [B].
