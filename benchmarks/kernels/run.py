@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -26,6 +27,7 @@ OPERATIONS = ("column_sums", "decode_attention")
 PROVIDERS = {"column_sums": column_sum_providers.providers, "decode_attention": decode_providers.providers}
 EAGER_BYTES = 24 * 2**30  # an attention map beyond this is not tried
 REFUSED = "refused"
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "kernels.csv"
 
 
 @dataclass(frozen=True)
@@ -173,11 +175,15 @@ def environment() -> dict:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--operation", nargs="+", default=list(OPERATIONS), choices=OPERATIONS)
+    parser = argparse.ArgumentParser(
+        prog="rlivs bench kernels", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--operation", nargs="+", default=list(OPERATIONS), choices=OPERATIONS, help="which are timed; default both"
+    )
     parser.add_argument("--quick", action="store_true", help="one clip's shape and one batched one of each model")
     parser.add_argument("--seconds", type=float, default=0.3, help="of repeats for each provider and case")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/kernels.csv"))
+    parser.add_argument("--out", type=Path, help="CSV; default benchmarks/results/kernels.csv, none without a GPU")
     options = parser.parse_args(arguments)
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -185,9 +191,10 @@ def main(arguments: list[str] | None = None) -> int:
         print("no CUDA device: CPU providers on small shapes, which say nothing about a GPU")
     else:
         print(f"{torch.cuda.get_device_name()}: copies {timing.copy_bandwidth() / 1e9:.0f} GB/s")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    out = options.out or (RESULTS if device == "cuda" else Path(tempfile.mkdtemp()) / "kernels.csv")
+    out.parent.mkdir(parents=True, exist_ok=True)
     wrong = False
-    with options.out.open("w", newline="") as file:
+    with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
         writer.writeheader()
         for operation in options.operation:
@@ -203,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
                     print("  left out: it does not fit this GPU's memory")
                 if device == "cuda":
                     torch.cuda.empty_cache()
-    print(f"\n{options.out}")
+    print(f"\n{out}")
     return 1 if wrong else 0
 
 

@@ -36,6 +36,7 @@ REGISTERS = 65536  # of a multiprocessor
 LEAST_REGISTERS = 128  # a thread: with fewer the kernels spill
 ACCUMULATORS = 128  # of a product, a thread: with more there is no room for anything else
 SHOWN = 5
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "tiles.csv"
 
 
 @dataclass(frozen=True)
@@ -158,10 +159,10 @@ def measure(table: str, case: Case, seconds: float) -> Iterator[Row | str]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", nargs="+", default=list(TABLES), choices=TABLES)
+    parser.add_argument("--table", nargs="+", default=list(TABLES), choices=TABLES, help="default all")
     parser.add_argument("--processes", type=int, default=8, help="that compile side by side")
     parser.add_argument("--seconds", type=float, default=0.1, help="of repeats for each tile")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/tiles.csv"))
+    parser.add_argument("--out", type=Path, default=RESULTS, help="CSV of all that was timed")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("no CUDA device: tiles can be compared on a GPU only", file=sys.stderr)

@@ -85,10 +85,14 @@ def _read(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> Non
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="rlivs bench pipeline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     names = [model.name for model in (*MODELS, *TOYS)]
     parser.add_argument("--model", nargs="+", choices=names, help="default: all of full size; toys without a GPU")
-    parser.add_argument("--way", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument(
+        "--way", nargs="+", default=list(WAYS), choices=list(WAYS), help="of captioning and scoring; default all"
+    )
     parser.add_argument("--minutes", type=float, default=9.0, help="for everything, the start of processes included")
     parser.add_argument(
         "--quick", action="store_true", help=f"LLaVA-OneVision 7B alone, in {QUICK_MINUTES:.0f} minutes"
