@@ -47,8 +47,8 @@ COLUMN_SUM_MISTAKES = {
         kernel_checks.padded_equals_unpadded,
     ),
     "a group's heads mixed up": (
-        "head = packed % GROUP",
-        "head = packed // BLOCK_ROWS % GROUP",
+        "item % GROUP * query_head",
+        "item // BLOCK_ROWS % GROUP * query_head",
         kernel_checks.matches_the_reference,
     ),
 }

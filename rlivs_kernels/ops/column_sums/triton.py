@@ -104,13 +104,15 @@ def attention_column_sums_triton(
     mask = query_start if row_mask is None else row_mask.contiguous().view(torch.uint8)
     chunks = _chunks(queries, keys)
 
-    if lse is None:
-        normalisers = _normalisers(chunks, query_start, key_start, ranges, NORMALISER_TILES[kind], common)
-    else:
-        normalisers = _packed(lse, num_kv_heads)
-
     plain = row_mask is None and softcap is None and sliding_window is None and reduction != "max"
     tiles = (COLUMN_TILES if plain and not per_head else NARROW_COLUMN_TILES)[kind]
+    # Pass B fetches normalisers by whole tiles of rows, unmasked.
+    lse_rows = triton.cdiv(num_rows * group_size, tiles.rows) * tiles.rows
+    if lse is None:
+        normalisers = _normalisers(chunks, lse_rows, query_start, key_start, ranges, NORMALISER_TILES[kind], common)
+    else:
+        normalisers = _packed(lse, num_kv_heads, lse_rows)
+
     packs = num_heads if per_head else num_kv_heads
     pack_size = num_heads // packs
     column_tiles = triton.cdiv(num_columns, tiles.keys)
@@ -136,6 +138,7 @@ def attention_column_sums_triton(
                 *_strides(chunk_queries[0]),
                 *_strides(chunk_keys[0]),
                 num_rows,
+                lse_rows,
                 num_keys,
                 num_columns,
                 column_tiles,
@@ -189,13 +192,14 @@ def attention_column_sums_triton(
 
 def _normalisers(
     chunks: list[tuple[list[Tensor], list[Tensor]]],
+    lse_rows: int,
     query_start: Tensor,
     key_start: Tensor | None,
     ranges: list,
     tiles: Tiles,
     common: dict,
 ) -> Tensor:
-    """Log2 normalisers [L, B, Hkv, T, G] of all rows: pass A."""
+    """Log2 normalisers [L, B, Hkv, lse_rows] of all rows: pass A."""
     query, key = chunks[0][0][0], chunks[0][1][0]
     num_layers = sum(len(chunk) for chunk, _ in chunks)
     batch, num_heads, num_rows, _ = query.shape
@@ -203,11 +207,11 @@ def _normalisers(
     group_size = num_heads // num_kv_heads
     chip = chip_of(query.device)
     block_rows = min(tiles.rows, max(16 * tiles.warps, triton.next_power_of_2(num_rows * group_size)))
-    row_tiles = triton.cdiv(num_rows * group_size, block_rows)
+    row_tiles = triton.cdiv(lse_rows, block_rows)
     programs = row_tiles * num_kv_heads * batch * min(num_layers, LAYERS_A_LAUNCH)
     key_steps = triton.cdiv(num_keys, tiles.keys)
     splits = splits_for(programs, key_steps, chip.multiprocessors * tiles.resident, 4 * MAX_SPLITS)
-    normalisers = query.new_empty((num_layers, splits, batch, num_kv_heads, num_rows, group_size), dtype=torch.float32)
+    normalisers = query.new_empty((num_layers, splits, batch, num_kv_heads, lse_rows), dtype=torch.float32)
     layer = 0
     for queries, keys in chunks:
         launch(
@@ -222,6 +226,7 @@ def _normalisers(
                 *_strides(queries[0]),
                 *_strides(keys[0]),
                 num_rows,
+                lse_rows,
                 num_keys,
                 row_tiles,
                 splits,
@@ -242,7 +247,7 @@ def _normalisers(
     if splits == 1:
         return normalisers[:, 0]
     merged = normalisers.new_empty((num_layers, *normalisers.shape[2:]))
-    count = batch * num_heads * num_rows
+    count = batch * num_kv_heads * lse_rows
     launch(
         triton_kernels.merge_normalisers,
         (triton.cdiv(count, 128), num_layers),
@@ -267,18 +272,18 @@ def _chunks(queries: list[Tensor], keys: list[Tensor]) -> list[tuple[list[Tensor
     return chunks
 
 
-def _packed(lse: list[Tensor], num_kv_heads: int) -> Tensor:
-    """Log2 normalisers [L, B, Hkv, T, G] of a natural lse [B, Hq, T] a layer."""
+def _packed(lse: list[Tensor], num_kv_heads: int, lse_rows: int) -> Tensor:
+    """Log2 normalisers [L, B, Hkv, lse_rows] of a natural lse [B, Hq, T] a layer."""
     given = [each.float().contiguous() for each in lse]
     batch, num_heads, num_rows = given[0].shape
     group_size = num_heads // num_kv_heads
-    packed = given[0].new_empty((len(given), batch, num_kv_heads, num_rows, group_size))
+    packed = given[0].new_empty((len(given), batch, num_kv_heads, lse_rows))
     for layer in range(0, len(given), LAYERS_A_LAUNCH):
         chunk = given[layer : layer + LAYERS_A_LAUNCH]
         launch(
             triton_kernels.pack_normalisers,
-            (triton.cdiv(num_rows * group_size, 256), batch * num_kv_heads, len(chunk)),
-            [*_padded(chunk), packed[layer : layer + len(chunk)], num_rows],
+            (triton.cdiv(lse_rows, 256), batch * num_kv_heads, len(chunk)),
+            [*_padded(chunk), packed[layer : layer + len(chunk)], num_rows, lse_rows],
             {"GROUP": group_size, "BLOCK": 256},
         )
     return packed

@@ -27,6 +27,15 @@ def _capped(logits, cap_inner, cap_outer):
 
 
 @triton.jit
+def _by_lane(tile):
+    """[M, N / 8, 4, 2] of a product [M, N], as a tensor core leaves it: the 4 are neighbouring threads.
+
+    What is summed over the others needs no other thread's numbers: a loop leaves the sum over the 4 to its end.
+    """
+    return tl.reshape(tile, [tile.shape[0], tile.shape[1] // 8, 4, 2])
+
+
+@triton.jit
 def _visible(row, column, sliding_window, WINDOW: tl.constexpr):
     """Whether the row at key index `row` attends `column`, by causality and sliding window."""
     seen = column <= row
@@ -95,9 +104,11 @@ def _absorb_keys(
             seen = _visible(rows[:, None], column[None, :], sliding_window, WINDOW) & (column < last)[None, :]
             logits = tl.where(seen, logits, float("-inf"))
         # scale is positive, so the maximum can be taken before it is applied; exp2 then costs one fused operation.
-        higher = tl.maximum(highest, tl.max(logits, 1) * scale)
+        tile = _by_lane(logits)
+        higher = tl.maximum(highest, tl.max(tl.max(tile, 3), 1) * scale)
         shift = tl.where(higher == float("-inf"), 0.0, higher)
-        total = total * tl.exp2(highest - shift) + tl.sum(tl.exp2(logits * scale - shift[:, None]), 1)
+        weights = tl.exp2(tile * scale - shift[:, None, :, None])
+        total = total * tl.exp2(highest - shift) + tl.sum(tl.sum(weights, 3), 1)
         highest = higher
     return highest, total, key_rows
 
@@ -124,6 +135,7 @@ def row_normalisers(
     key_row,
     key_dim,
     num_rows,
+    lse_rows,
     num_keys,
     row_tiles,
     splits,
@@ -144,8 +156,9 @@ def row_normalisers(
 ):
     """Pass A: log2 of the sum of exp2(logits) of a tile of packed rows over one split of their keys.
 
-    lse [LAYERS, splits, B, Hkv, T * GROUP], in the order of the packed rows. A row that sees no key of its split gives
-    -inf, or, where there is but one split, the +inf by which pass B knows that it counts for nothing.
+    lse [LAYERS, splits, B, Hkv, lse_rows], in the order of the packed rows, and filled up to whole tiles of pass B. A
+    row that sees no key of its split, or does not exist, gives -inf, or, where there is but one split, the +inf by which
+    pass B knows that it counts for nothing.
     Grid (row tiles x splits, Hkv, B x LAYERS).
     """
     tile = tl.program_id(0) % row_tiles
@@ -188,8 +201,8 @@ def row_normalisers(
         open_end = begin
     middle = begin + tl.maximum(open_end - begin, 0) // BLOCK_KEYS * BLOCK_KEYS
 
-    highest = tl.full([BLOCK_ROWS], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_ROWS], tl.float32)
+    highest = tl.full([BLOCK_ROWS, 4], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_ROWS, 4], tl.float32)
     rows = start + row
     highest, total, key_rows = _absorb_keys(
         highest,
@@ -243,11 +256,14 @@ def row_normalisers(
         True,
         FLOAT32,
     )
+    part = highest
+    highest = tl.max(part, 1)
     highest = tl.where(highest == float("-inf"), 0.0, highest)
+    total = tl.sum(total * tl.exp2(part - highest[:, None]), 1)
     place = ((layer * splits + split) * batches + batch).to(tl.int64) * tl.num_programs(1) + kv_head
     nothing = tl.where(splits == 1, float("inf"), float("-inf"))
-    normaliser = tl.where(total == 0.0, nothing, highest + tl.log2(total))
-    tl.store(lse + place * num_rows * GROUP + packed, normaliser, mask=valid)
+    normaliser = tl.where((total == 0.0) | (row >= num_rows), nothing, highest + tl.log2(total))
+    tl.store(lse + place * lse_rows + packed, normaliser, mask=packed < lse_rows)
 
 
 @triton.jit(do_not_specialize=["count", "splits"])
@@ -272,20 +288,23 @@ def merge_normalisers(parts, lse, count, splits, BLOCK: tl.constexpr, BLOCK_SPLI
 
 
 @triton.jit(do_not_specialize=["num_rows"])
-def pack_normalisers(given0, given1, given2, given3, lse, num_rows, GROUP: tl.constexpr, BLOCK: tl.constexpr):
-    """lse [LAYERS, B, Hkv, T, GROUP] in log2 units of a natural one [B, Hkv, GROUP, T] a layer; +inf in place of -inf.
+def pack_normalisers(
+    given0, given1, given2, given3, lse, num_rows, lse_rows, GROUP: tl.constexpr, BLOCK: tl.constexpr
+):
+    """lse [LAYERS, B, Hkv, lse_rows] in log2 units of a natural one [B, Hkv, GROUP, T] a layer; +inf in place of -inf
+    and beyond the rows.
 
-    Grid (T x GROUP / BLOCK, B x Hkv, LAYERS).
+    Grid (lse_rows / BLOCK, B x Hkv, LAYERS).
     """
     packed = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     layer = tl.program_id(2)
     inside = packed < num_rows * GROUP
     given = _layer_pointer(given0, given1, given2, given3, layer)
     given += tl.program_id(1).to(tl.int64) * num_rows * GROUP
-    natural = tl.load(given + packed % GROUP * num_rows + packed // GROUP, mask=inside, other=0.0)
+    natural = tl.load(given + packed % GROUP * num_rows + packed // GROUP, mask=inside, other=float("-inf"))
     normaliser = tl.where(natural == float("-inf"), float("inf"), natural * 1.4426950408889634)
-    place = (layer * tl.num_programs(1) + tl.program_id(1)).to(tl.int64) * num_rows * GROUP
-    tl.store(lse + place + packed, normaliser, mask=inside)
+    place = (layer * tl.num_programs(1) + tl.program_id(1)).to(tl.int64) * lse_rows
+    tl.store(lse + place + packed, normaliser, mask=packed < lse_rows)
 
 
 @triton.jit
@@ -300,6 +319,7 @@ def _sum_rows(
     lse,
     row_mask,
     begin,
+    stop,
     end,
     start,
     query_row,
@@ -321,24 +341,35 @@ def _sum_rows(
     MASKED: tl.constexpr,
     FLOAT32: tl.constexpr,
 ):
-    """Adds the weights of packed rows begin..end to the sums of the resident key tile's columns."""
+    """Adds the weights of packed rows begin..stop, those before `end`, to the sums of the resident key tile's columns.
+
+    begin is a multiple of BLOCK_ROWS.
+    """
     dim = tl.arange(0, BLOCK_D)
-    for first in range(begin, end, BLOCK_ROWS):
-        packed = first + tl.arange(0, BLOCK_ROWS)
-        row = packed // GROUP
-        head = packed % GROUP
+    # Rows relative to the tile's first: what follows from them alone is computed once, and no row is divided in the loop.
+    item = tl.arange(0, BLOCK_ROWS)
+    for first in range(begin, stop, BLOCK_ROWS):
+        packed = first + item
         valid = packed < end
+        carry = (item % GROUP + first % GROUP >= GROUP).to(tl.int32)
         if ROW_MASK:
             # Rows that do not count are not even read: they may hold anything.
-            valid = valid & (tl.load(row_mask + row, mask=valid, other=0) != 0)
+            valid = valid & (tl.load(row_mask + packed // GROUP, mask=valid, other=0) != 0)
         # +inf stands for a row that counts for nothing: exp2(logit - inf) = 0.
-        normaliser = tl.load(lse + packed * REPEAT, mask=valid, other=float("inf"))
-        query_rows = queries + row * query_row + head * query_head
+        if ROW_MASK or REPEAT > 1:
+            normaliser = tl.load(lse + packed * REPEAT, mask=valid, other=float("inf"))
+        else:
+            normaliser = tl.load(lse + packed)
+        offset = item // GROUP * query_row + item % GROUP * query_head
+        offset += carry * (query_row - GROUP * query_head)
+        offset += first // GROUP * query_row + first % GROUP * query_head
         if FLOAT32:
-            logits = float32_product(key_rows, key_valid, key_dim, query_rows, valid, query_dim, HEAD_DIM, BLOCK_D)
+            logits = float32_product(
+                key_rows, key_valid, key_dim, queries + offset, valid, query_dim, HEAD_DIM, BLOCK_D
+            )
         else:
             tile = tl.load(
-                query_rows[:, None] + dim[None, :] * query_dim,
+                queries + (offset[:, None] + dim[None, :] * query_dim),
                 mask=valid[:, None] & (dim < HEAD_DIM)[None, :],
                 other=0.0,
             )
@@ -347,15 +378,18 @@ def _sum_rows(
             logits = _capped(logits, cap_inner, cap_outer)
         weights = tl.exp2(logits * scale - normaliser[None, :])
         if MASKED:
-            # Rows that only fill up the tile see nothing: 0 x NaN of an unseen key must not count.
-            position = tl.where(valid, start + row, -1)
-            seen = _visible(position[None, :], columns[:, None], sliding_window, WINDOW)
+            position = start * GROUP + packed
+            if ROW_MASK:
+                # A row that is left out sees nothing: 0 x NaN of an unseen key must not count.
+                position = tl.where(valid, position, -1)
+            seen = _visible(position[None, :], columns[:, None] * GROUP, sliding_window * GROUP, WINDOW)
             weights = tl.where(seen, weights, 0.0)
-        total = tl.sum(weights, 1)
+        weights = _by_lane(weights)
+        total = tl.sum(tl.sum(weights, 3), 1)
         if MAXIMUM:
             # The hardware's maximum drops NaN; a sum keeps it.
             kept = total + sums
-            sums = tl.where(kept == kept, tl.maximum(sums, tl.max(weights, 1)), kept)
+            sums = tl.where(kept == kept, tl.maximum(sums, tl.max(tl.max(weights, 3), 1)), kept)
         else:
             sums += total
     return sums
@@ -395,6 +429,7 @@ def column_sums(
     key_row,
     key_dim,
     num_rows,
+    lse_rows,
     num_keys,
     num_columns,
     column_tiles,
@@ -420,7 +455,7 @@ def column_sums(
     """Pass B: a key tile stays resident, the packed rows stream by, exp2(logit - lse) is summed (or maximised).
 
     GROUP query heads are packed and REPEAT packs share a KV head: (G, 1) sums heads, (1, G) keeps them apart.
-    lse [LAYERS, B, Hkv, T, G], in log2 units.
+    lse [LAYERS, B, Hkv, lse_rows], in log2 units, of T * G packed rows, then +inf.
     parts [LAYERS, splits, B, packs, num_columns]. Grid (column tiles x splits, packs, B x LAYERS).
     """
     tile = tl.program_id(0) % column_tiles
@@ -436,7 +471,9 @@ def column_sums(
     low = 0
     if KEY_START:
         low = tl.maximum(low, tl.load(key_start + batch))
-    inside = (columns >= low) & (columns < num_keys) & (index < num_columns)
+    # A key that no row sees counts as zeros, and not as the NaN that it may hold.
+    start = tl.load(query_start + batch)
+    inside = (columns >= low) & (columns < tl.minimum(num_keys, start + num_rows)) & (index < num_columns)
     dim = tl.arange(0, BLOCK_D)
     key = _layer_pointer(key0, key1, key2, key3, layer) + batch.to(tl.int64) * key_batch
     key += (pack // REPEAT).to(tl.int64) * key_head
@@ -446,7 +483,6 @@ def column_sums(
     )
 
     # Rows before the tile's first key do not see it; with a window, neither do rows far beyond its last.
-    start = tl.load(query_start + batch)
     lowest = tl.maximum(first_column, low)
     highest = tl.minimum(num_keys, first_column + tl.minimum(BLOCK_KEYS, num_columns - tile * BLOCK_KEYS)) - 1
     first_row = tl.maximum(0, lowest - start)
@@ -454,23 +490,24 @@ def column_sums(
     if WINDOW:
         row_end = tl.minimum(row_end, highest + sliding_window - start)
     if highest < lowest:
-        row_end = first_row
-    share = tl.cdiv(tl.cdiv(tl.maximum(row_end - first_row, 0) * GROUP, splits), BLOCK_ROWS) * BLOCK_ROWS
-    begin = first_row * GROUP + split * share
+        row_end = 0
+    first = first_row * GROUP // BLOCK_ROWS * BLOCK_ROWS
+    share = tl.cdiv(tl.cdiv(tl.maximum(row_end * GROUP - first, 0), splits), BLOCK_ROWS) * BLOCK_ROWS
+    begin = first + split * share
     end = tl.minimum(row_end * GROUP, begin + share)
     # Rows from the tile's last key on see all of it and need no mask.
     open_row = tl.maximum(highest - start, 0)
     if WINDOW:
         open_row = row_end
     masked_steps = tl.cdiv(tl.maximum(open_row * GROUP - begin, 0), BLOCK_ROWS)
-    middle = tl.minimum(tl.maximum(end, begin), begin + masked_steps * BLOCK_ROWS)
+    middle = begin + tl.minimum(masked_steps, tl.cdiv(tl.maximum(end - begin, 0), BLOCK_ROWS)) * BLOCK_ROWS
 
     queries = _layer_pointer(query0, query1, query2, query3, layer) + batch.to(tl.int64) * query_batch
     queries += (pack * GROUP).to(tl.int64) * query_head
     group = (layer * batches + batch) * (tl.num_programs(1) // REPEAT) + pack // REPEAT
-    normalisers = lse + group.to(tl.int64) * num_rows * (GROUP * REPEAT) + pack % REPEAT
+    normalisers = lse + group.to(tl.int64) * lse_rows + pack % REPEAT
     counted = row_mask + batch.to(tl.int64) * num_rows
-    sums = tl.zeros([BLOCK_KEYS], tl.float32)
+    sums = tl.zeros([BLOCK_KEYS, 4], tl.float32)
     sums = _sum_rows(
         sums,
         keys,
@@ -483,6 +520,7 @@ def column_sums(
         counted,
         begin,
         middle,
+        end,
         start,
         query_row,
         query_head,
@@ -515,6 +553,7 @@ def column_sums(
         counted,
         middle,
         end,
+        end,
         start,
         query_row,
         query_head,
@@ -535,6 +574,11 @@ def column_sums(
         False,
         FLOAT32,
     )
+    if MAXIMUM:
+        total = tl.sum(sums, 1)
+        sums = tl.where(total == total, tl.max(sums, 1), total)
+    else:
+        sums = tl.sum(sums, 1)
     place = ((layer * splits + split) * batches + batch).to(tl.int64) * tl.num_programs(1) + pack
     tl.store(parts + place * num_columns + index, tl.where(inside, sums, 0.0), mask=index < num_columns)
 
