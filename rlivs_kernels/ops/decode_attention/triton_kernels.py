@@ -69,7 +69,8 @@ def attend_split(
     if KEY_START:
         low = tl.maximum(low, tl.load(key_start + batch))
     high = tl.minimum(num_keys, tl.load(key_lengths + batch))
-    share = tl.cdiv(tl.cdiv(tl.maximum(high - low, 0), splits), BLOCK_KEYS) * BLOCK_KEYS
+    # Not in whole tiles: a tile's keys beyond the share are not fetched, and all programs fetch the same.
+    share = tl.cdiv(tl.maximum(high - low, 0), splits)
     begin = low + split * share
     end = tl.minimum(high, begin + share)
 
