@@ -87,19 +87,20 @@ def attend_split(
         logits_of_columns += batch.to(tl.int64) * num_heads * num_columns
 
     highest = tl.full([BLOCK_G], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_G], tl.float32)
+    # Sums over the keys of one thread: what threads and warps hold is added after the loop.
+    total = tl.zeros([BLOCK_KEYS // 16, 8, BLOCK_G], tl.float32)
     mix = tl.zeros([BLOCK_D, BLOCK_G], tl.float32)
     for first in range(begin, end, BLOCK_KEYS):
         column = first + offset
         seen = column < end
         tile_mask = seen[:, None] & in_head[None, :]
-        value_tile = tl.load(values + offset[:, None] * value_row + dim[None, :] * value_dim, mask=tile_mask, other=0.0)
+        value_tile = tl.load(values + (offset[:, None] * value_row + dim[None, :] * value_dim), mask=tile_mask, other=0.0)
         if FLOAT32:
             logits = float32_product(
                 keys + offset * key_row, seen, key_dim, query_rows, in_group, query_dim, HEAD_DIM, BLOCK_D
             )
         else:
-            key_tile = tl.load(keys + offset[:, None] * key_row + dim[None, :] * key_dim, mask=tile_mask, other=0.0)
+            key_tile = tl.load(keys + (offset[:, None] * key_row + dim[None, :] * key_dim), mask=tile_mask, other=0.0)
             logits = tl.dot(key_tile, queries)
         logits *= scale
         keys += BLOCK_KEYS * key_row
@@ -117,11 +118,12 @@ def attend_split(
         shift = tl.where(higher == float("-inf"), 0.0, higher)
         weights = tl.exp2(logits - shift[None, :])
         decay = tl.exp2(highest - shift)
-        total = total * decay + tl.sum(weights, 0)
+        total = total * decay + tl.sum(tl.reshape(weights, [BLOCK_KEYS // 16, 2, 8, BLOCK_G]), 1)
         mix = mix * decay[None, :]
         mix = tl.dot(tl.trans(value_tile), weights.to(value_tile.dtype), mix, input_precision="ieee")
         highest = higher
 
+    total = tl.sum(tl.sum(total, 1), 0)
     highest = tl.where(highest == float("-inf"), 0.0, highest)
     place = (batch * num_heads + head).to(tl.int64) * splits + split
     tl.store(split_lse + place, highest + tl.log2(total), mask=in_group)
