@@ -10,7 +10,7 @@ from rlivs_kernels.triton_launch import LOG2E, Tiles, chip_of, device_limit, lau
 MAX_HEAD_DIM = 256
 MAX_SPLITS = 128
 COLUMNS_A_PROGRAM = 32
-HEADS_A_STEP = 16
+HEADS_A_STEP = 32
 
 # By (as large as Hopper, bytes an element, padded head size); rows is how many heads of a group share a tile. Chosen so
 # that the keys and values in flight on a multiprocessor, resident * stages * 2 * keys * D * bytes, cover the memory's
@@ -65,7 +65,7 @@ def decode_attention_triton(
     out = torch.empty((batch, num_heads, 1, head_dim), dtype=query.dtype, device=query.device)
     lse = query.new_empty((batch, num_heads), dtype=torch.float32)
     mixed = query.new_empty((batch, num_heads, splits, head_dim), dtype=torch.float32)
-    split_lse = query.new_empty((batch, num_heads, splits), dtype=torch.float32)
+    split_lse = query.new_empty((batch, splits, num_heads), dtype=torch.float32)
     scored = column_sums is not None
     logits = query.new_empty((batch, num_heads, num_columns), dtype=torch.float32) if scored else split_lse
     starts = key_lengths if key_start is None else key_start
@@ -126,9 +126,10 @@ def decode_attention_triton(
         ],
         {
             "BLOCK_SPLITS": triton.next_power_of_2(splits),
-            "BLOCK_HEADS": HEADS_A_STEP,
+            "BLOCK_HEADS": min(HEADS_A_STEP, max(16, triton.next_power_of_2(num_heads))),
             "BLOCK_COLUMNS": COLUMNS_A_PROGRAM,
             **flags,
         },
+        warps=8,
     )
     return out, lse

@@ -46,7 +46,7 @@ def attend_split(
     SCORED: tl.constexpr,
     FLOAT32: tl.constexpr,
 ):
-    """Softmax of one split of the keys: mixed [B, Hq, splits, D] and its log2 normaliser split_lse [B, Hq, splits].
+    """Softmax of one split of the keys: mixed [B, Hq, splits, D] and its log2 normaliser split_lse [B, splits, Hq].
 
     SCORED leaves the logits (log2 units) of the columns in logits_of_columns [B, Hq, N]: kept as logits and not as
     exp2(logit - maximum of the split), they neither underflow nor depend on a maximum that is still growing.
@@ -126,7 +126,9 @@ def attend_split(
     total = tl.sum(tl.sum(total, 1), 0)
     highest = tl.where(highest == float("-inf"), 0.0, highest)
     place = (batch * num_heads + head).to(tl.int64) * splits + split
-    tl.store(split_lse + place, highest + tl.log2(total), mask=in_group)
+    tl.store(
+        split_lse + (batch * splits + split).to(tl.int64) * num_heads + head, highest + tl.log2(total), mask=in_group
+    )
     mix = mix / tl.where(total == 0.0, 1.0, total)[None, :]
     tl.store(
         mixed + place[None, :] * HEAD_DIM + dim[:, None],
@@ -168,24 +170,23 @@ def combine_splits(
     batch = tl.program_id(1)
     split = tl.arange(0, BLOCK_SPLITS)
     rows = batch.to(tl.int64) * num_heads
+    split_rows = split_lse + (rows * splits + split * num_heads)
     if item < num_heads:
         row = rows + item
-        part = tl.load(split_lse + row * splits + split, mask=split < splits, other=float("-inf"))
+        dim = tl.arange(0, BLOCK_D)
+        # All at once, before anything waits: one latency of memory and not one a chunk.
+        part = tl.load(split_rows + item, mask=split < splits, other=float("-inf"))
+        mix = tl.load(
+            mixed + (row * splits + split)[:, None] * HEAD_DIM + dim[None, :],
+            mask=(split < splits)[:, None] & (dim < HEAD_DIM)[None, :],
+            other=0.0,
+        )
         highest = tl.max(part, 0)
         highest = tl.where(highest == float("-inf"), 0.0, highest)
-        total = tl.sum(tl.exp2(part - highest), 0)
+        share = tl.exp2(part - highest)
+        total = tl.sum(share, 0)
         tl.store(lse + row, (highest + tl.log2(total)) * 0.6931471805599453)
-        dim = tl.arange(0, BLOCK_D)
-        result = tl.zeros([BLOCK_D], tl.float32)
-        for first in range(0, splits, 16):
-            chunk = first + tl.arange(0, 16)
-            of_chunk = tl.load(split_lse + row * splits + chunk, mask=chunk < splits, other=float("-inf"))
-            mix = tl.load(
-                mixed + (row * splits + chunk)[:, None] * HEAD_DIM + dim[None, :],
-                mask=(chunk < splits)[:, None] & (dim < HEAD_DIM)[None, :],
-                other=0.0,
-            )
-            result += tl.sum(tl.exp2(of_chunk - highest)[:, None] * mix, 0)
+        result = tl.sum(share[:, None] * mix, 0)
         result = result / tl.where(total == 0.0, 1.0, total)
         tl.store(out + row * HEAD_DIM + dim, result.to(out.dtype.element_ty), mask=dim < HEAD_DIM)
     elif SCORED:
@@ -201,18 +202,18 @@ def combine_splits(
             head = first + tl.arange(0, BLOCK_HEADS)
             in_range = head < num_heads
             part = tl.load(
-                split_lse + (rows + head)[:, None] * splits + split[None, :],
-                mask=in_range[:, None] & (split < splits)[None, :],
+                split_rows[:, None] + head[None, :],
+                mask=(split < splits)[:, None] & in_range[None, :],
                 other=float("-inf"),
             )
-            highest = tl.max(part, 1)
-            highest = tl.where(highest == float("-inf"), 0.0, highest)
-            normaliser = highest + tl.log2(tl.sum(tl.exp2(part - highest[:, None]), 1))
             logits = tl.load(
                 logits_of_columns + (rows + head)[:, None] * num_columns + index[None, :],
                 mask=in_range[:, None] & seen[None, :],
                 other=float("-inf"),
             )
+            highest = tl.max(part, 0)
+            highest = tl.where(highest == float("-inf"), 0.0, highest)
+            normaliser = highest + tl.log2(tl.sum(tl.exp2(part - highest[None, :]), 0))
             weights = tl.exp2(logits - normaliser[:, None])
             sums += tl.sum(tl.where(in_range[:, None] & seen[None, :], weights, 0.0), 0)
         place = column_sums + batch.to(tl.int64) * sums_batch + index
