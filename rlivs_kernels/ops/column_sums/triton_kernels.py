@@ -157,8 +157,8 @@ def row_normalisers(
     """Pass A: log2 of the sum of exp2(logits) of a tile of packed rows over one split of their keys.
 
     lse [LAYERS, splits, B, Hkv, lse_rows], in the order of the packed rows, and filled up to whole tiles of pass B. A
-    row that sees no key of its split, or does not exist, gives -inf, or, where there is but one split, the +inf by which
-    pass B knows that it counts for nothing.
+    row that sees no key of its split, or does not exist, gives -inf, or, where there is but one split, the +inf by
+    which pass B knows that it counts for nothing.
     Grid (row tiles x splits, Hkv, B x LAYERS).
     """
     tile = tl.program_id(0) % row_tiles
@@ -288,9 +288,7 @@ def merge_normalisers(parts, lse, count, splits, BLOCK: tl.constexpr, BLOCK_SPLI
 
 
 @triton.jit(do_not_specialize=["num_rows"])
-def pack_normalisers(
-    given0, given1, given2, given3, lse, num_rows, lse_rows, GROUP: tl.constexpr, BLOCK: tl.constexpr
-):
+def pack_normalisers(given0, given1, given2, given3, lse, num_rows, lse_rows, GROUP: tl.constexpr, BLOCK: tl.constexpr):
     """lse [LAYERS, B, Hkv, lse_rows] in log2 units of a natural one [B, Hkv, GROUP, T] a layer; +inf in place of -inf
     and beyond the rows.
 
@@ -346,7 +344,7 @@ def _sum_rows(
     begin is a multiple of BLOCK_ROWS.
     """
     dim = tl.arange(0, BLOCK_D)
-    # Rows relative to the tile's first: what follows from them alone is computed once, and no row is divided in the loop.
+    # Rows counted from the tile's first: what follows from them is computed once, and no row is divided in the loop.
     item = tl.arange(0, BLOCK_ROWS)
     for first in range(begin, stop, BLOCK_ROWS):
         packed = first + item

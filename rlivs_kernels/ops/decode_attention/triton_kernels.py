@@ -94,13 +94,15 @@ def attend_split(
         column = first + offset
         seen = column < end
         tile_mask = seen[:, None] & in_head[None, :]
-        value_tile = tl.load(values + (offset[:, None] * value_row + dim[None, :] * value_dim), mask=tile_mask, other=0.0)
+        value_places = offset[:, None] * value_row + dim[None, :] * value_dim
+        value_tile = tl.load(values + value_places, mask=tile_mask, other=0.0)
         if FLOAT32:
             logits = float32_product(
                 keys + offset * key_row, seen, key_dim, query_rows, in_group, query_dim, HEAD_DIM, BLOCK_D
             )
         else:
-            key_tile = tl.load(keys + (offset[:, None] * key_row + dim[None, :] * key_dim), mask=tile_mask, other=0.0)
+            key_places = offset[:, None] * key_row + dim[None, :] * key_dim
+            key_tile = tl.load(keys + key_places, mask=tile_mask, other=0.0)
             logits = tl.dot(key_tile, queries)
         logits *= scale
         keys += BLOCK_KEYS * key_row
