@@ -109,7 +109,8 @@ class LayerRecorder:
     def _count(self, length: torch.Tensor) -> torch.Tensor:
         """A copy of `length` at an address that stays, for compiled steps to write to."""
         if self._counter is None or self._counter.device != length.device:
-            self._counter = length.clone()
+            with torch.inference_mode(False):
+                self._counter = torch.empty_like(length)
             torch._dynamo.mark_static_address(self._counter)
         return self._counter.copy_(length)
 

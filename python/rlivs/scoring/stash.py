@@ -12,7 +12,7 @@ class RowStash:
 
     A row written again replaces the earlier one, so decoding that rewinds (prompt lookup) leaves the last word.
     The buffers are kept and reused from clip to clip; `write_at` and `mark_at` allocate nothing and read nothing back,
-    so they can be compiled and replayed.
+    so they can be compiled and replayed. They are no inference tensors, which could not be written outside that mode.
     """
 
     def __init__(self) -> None:
@@ -68,25 +68,29 @@ class RowStash:
     def select(self, batch_rows: torch.Tensor) -> None:
         """Keep these batch rows only, in this order."""
         if self._rows is not None:
-            self._rows = self._rows.index_select(0, batch_rows.to(self._rows.device))
+            with torch.inference_mode(False):
+                self._rows = self._rows.index_select(0, batch_rows.to(self._rows.device))
 
     def _reserve(self, query: torch.Tensor, length: int) -> torch.Tensor:
         batch, num_heads, _, head_dim = query.shape
         old = self._rows
         same = old is not None and old.device == query.device and old.dtype == query.dtype
-        if old is None or not same or (old.shape[0], old.shape[1], old.shape[3]) != (batch, num_heads, head_dim):
-            self.lowest = None
-            rows = query.new_empty(batch, num_heads, max(length, _SMALLEST), head_dim)
-            marks = torch.zeros(rows.shape[2], dtype=torch.int64, device=query.device)
-        elif old.shape[2] < length:
-            assert self._marks is not None
-            rows = query.new_empty(batch, num_heads, max(length, 2 * old.shape[2]), head_dim)
-            rows[:, :, : old.shape[2]].copy_(old)
-            marks = torch.nn.functional.pad(self._marks, (0, rows.shape[2] - old.shape[2]))
+        if old is not None and same and (old.shape[0], old.shape[1], old.shape[3]) == (batch, num_heads, head_dim):
+            if old.shape[2] >= length:
+                return old
         else:
-            return old
-        self._rows, self._marks = rows, marks
-        self._first = torch.full((1,), self.first, dtype=torch.int64, device=query.device)
+            self.lowest, old = None, None
+        with torch.inference_mode(False):
+            if old is None:
+                rows = query.new_empty(batch, num_heads, max(length, _SMALLEST), head_dim)
+                marks = torch.zeros(rows.shape[2], dtype=torch.int64, device=query.device)
+            else:
+                assert self._marks is not None
+                rows = query.new_empty(batch, num_heads, max(length, 2 * old.shape[2]), head_dim)
+                rows[:, :, : old.shape[2]].copy_(old)
+                marks = torch.nn.functional.pad(self._marks, (0, rows.shape[2] - old.shape[2]))
+            self._rows, self._marks = rows, marks
+            self._first = torch.full((1,), self.first, dtype=torch.int64, device=query.device)
         if not torch.compiler.is_compiling():
             # Compiled decoding writes here in place; CUDA graphs are skipped for tensors whose address may change.
             for buffer in (self._rows, self._marks, self._first):

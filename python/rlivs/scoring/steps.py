@@ -29,9 +29,10 @@ class StepSums:
         dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
         old = self.sums
         if old is None or old.shape != shape or old.dtype != dtype or old.device != query.device:
-            self.sums = torch.empty(shape, dtype=dtype, device=query.device)
-            self._column_starts = torch.empty(shape[0], dtype=torch.int32, device=query.device)
-            self._key_starts = torch.empty_like(self._column_starts)
+            with torch.inference_mode(False):  # else they could not be written outside that mode
+                self.sums = torch.empty(shape, dtype=dtype, device=query.device)
+                self._column_starts = torch.empty(shape[0], dtype=torch.int32, device=query.device)
+                self._key_starts = torch.empty_like(self._column_starts)
             for buffer in (self.sums, self._column_starts, self._key_starts):
                 torch._dynamo.mark_static_address(buffer)
         assert self.sums is not None and self._column_starts is not None and self._key_starts is not None

@@ -290,3 +290,19 @@ def test_a_caption_of_one_token(pair, make_prompts):
                 out = pair.model.generate(prompt.ids, max_new_tokens=1, do_sample=False)
             scores = handle.scores(out)
         check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [1])
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_inference_mode_and_none_by_turns(pair, make_prompts, mode, static):
+    prompt = make_prompts(pair, 2)
+    options = {"cache_implementation": "static"} if static else {}
+    with patch(pair.model, mode=mode) as handle:
+        for inference, num_new in ((True, 4), (False, 4), (True, 60), (False, 60)):
+            with torch.inference_mode(inference):
+                with handle.clip(prompt.columns):
+                    out = pair.model.generate(
+                        prompt.ids, attention_mask=prompt.mask, max_new_tokens=num_new, do_sample=False, **options
+                    )
+                scores = handle.scores(out)
+            check(pair, handle, scores, prompt, out[:, 30:].clone(), prompt.columns, [num_new] * 2)
