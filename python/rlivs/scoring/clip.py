@@ -63,6 +63,8 @@ class Clip:
         """A forward call of the whole model; generate's own calls always have positions."""
         if inputs_embeds is not None and position_ids is None:
             self._embedded = True
+        if self._rescore:  # learned positions have no module that `see_positions` could hear of
+            self._positions = None if position_ids is None else position_ids[..., -1:].clone()
 
     def see_positions(self, position_ids: torch.Tensor) -> None:
         """Rotary positions `[B or 1, q]`, or `[axes, B, q]` under M-RoPE, of a call that is about to run."""

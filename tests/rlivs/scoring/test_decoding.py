@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import DynamicCache, StaticCache
+from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel, StaticCache
 
 from rlivs.scoring import patch
 
@@ -306,3 +306,19 @@ def test_inference_mode_and_none_by_turns(pair, make_prompts, mode, static):
                     )
                 scores = handle.scores(out)
             check(pair, handle, scores, prompt, out[:, 30:].clone(), prompt.columns, [num_new] * 2)
+
+
+def test_rescoring_learned_positions_behind_padding(make_words):
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=80, n_embd=48, n_layer=2, n_head=6, initializer_range=0.3, pad_token_id=0, eos_token_id=None
+    )
+    model = GPT2LMHeadModel._from_config(config).eval()
+    ids, mask = make_words(2, 20), torch.ones(2, 20, dtype=torch.long)
+    mask[1, :6] = 0
+    scores = {}
+    for mode in ("deferred", "rescore"):
+        with patch(model, "all", mode) as handle, handle.clip(slice(8, 15)):
+            out = model.generate(ids, attention_mask=mask, max_new_tokens=5, do_sample=False)
+            scores[mode] = handle.scores(out)
+    torch.testing.assert_close(scores["rescore"], scores["deferred"], rtol=1e-4, atol=0)
