@@ -16,7 +16,7 @@ def new_ids(out: Any, generation: Generation | None) -> torch.Tensor:
     What another loop made (`generation` None) is taken to be new ids only.
     """
     ids = returned_ids(out)
-    if not isinstance(ids, torch.Tensor) or ids.dim() != 2:
+    if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or ids.is_floating_point():
         raise InputError("scores takes what generate returned, or the new ids as a tensor [B, N]")
     returned = None if generation is None else generation.returned_length
     if generation is not None and returned is not None:
@@ -29,10 +29,13 @@ def new_ids(out: Any, generation: Generation | None) -> torch.Tensor:
     return ids
 
 
-def counted_rows(ids: torch.Tensor, eos_token_ids: tuple[int, ...], include_last_prompt_row: bool) -> torch.Tensor:
+def counted_rows(
+    ids: torch.Tensor, eos_token_ids: tuple[int, ...], include_last_prompt_row: bool, padding_id: int | None = None
+) -> torch.Tensor:
     """Bool `[B, T]`: which of the rows from the first one on count for each caption, ids `[B, N]`.
 
-    A caption is its tokens up to and including the first end-of-sequence token; what follows is padding. With
+    A caption is its tokens up to and including the first end-of-sequence token; what follows is padding, and so are
+    `padding_id`s at its end, where captions may end otherwise. Its first token always counts. With
     `include_last_prompt_row`, row t is the one that produced token t (T = N; row 0 is the last prompt row), and every
     token of the caption counts. Without, row t is that of token t itself (T = N - 1): every token of the caption
     but its last one, whose row is never computed in plain decoding.
@@ -41,4 +44,8 @@ def counted_rows(ids: torch.Tensor, eos_token_ids: tuple[int, ...], include_last
     for token in eos_token_ids:
         ends |= ids == token
     caption = ends.int().cumsum(1) - ends.int() == 0
+    if padding_id is not None:
+        words = (ids != padding_id) | (ends & caption)
+        words[:, 0] = True
+        caption &= words.int().flip(1).cumsum(1).flip(1) > 0
     return caption if include_last_prompt_row else caption[:, 1:]

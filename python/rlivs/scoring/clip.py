@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import torch
@@ -19,7 +20,10 @@ class Clip:
     def __init__(
         self, columns: slice | Sequence[slice], include_last_prompt_row: bool, prompt_length: int | None, rescore: bool
     ) -> None:
-        bounds = [_bounds(one) for one in ([columns] if isinstance(columns, slice) else columns)]
+        each = [columns] if isinstance(columns, slice) else columns
+        if not isinstance(each, Sequence) or not all(isinstance(one, slice) for one in each):
+            raise InputError(f"columns is {columns!r}; give slice(a, b), or a list of them, one a batch row")
+        bounds = [_bounds(one) for one in each]
         lengths = {stop - start for start, stop in bounds}
         if len(lengths) != 1:
             raise InputError("columns must be one slice, or one slice a batch row, all of the same length")
@@ -42,6 +46,7 @@ class Clip:
         self._positions: torch.Tensor | None = None
         self.last_position: torch.Tensor | None = None
         self._embedded = self._flat = self._spatial = False
+        self._own: tuple[Cache | None] | None = None
 
     @property
     def first_row(self) -> int:
@@ -73,6 +78,19 @@ class Clip:
         if self._embedded and position_ids.dim() == 3 and position_ids.shape[2] > 1 and not self._spatial:
             self._spatial = bool((position_ids != position_ids[:1]).any())
             self._flat = not self._spatial
+
+    def is_own(self, cache: Cache | None) -> bool:
+        """Whether a call with this cache belongs to the text: generate's guidance runs another one beside it."""
+        if self.generation is None:
+            return True
+        if self._own is None:
+            self.own_cache(cache)
+        return self._own is not None and cache is self._own[0]
+
+    def own_cache(self, cache: Cache | None) -> Cache | None:
+        """From now on, calls with this cache belong to the text."""
+        self._own = (cache,)
+        return cache
 
     def see_call(self, attention_mask: Any, end: int, batch: int, cache: Cache | None) -> None:
         """A forward call whose last query row is at position end - 1."""
@@ -133,7 +151,10 @@ class Clip:
 
 
 def _bounds(columns: slice) -> tuple[int, int]:
-    start, stop = columns.start or 0, columns.stop
-    if stop is None or columns.step not in (None, 1) or not 0 <= start < stop:
+    try:
+        start, stop = index(columns.start or 0), index(columns.stop)
+    except TypeError:
+        start, stop = 0, 0
+    if columns.step not in (None, 1) or not 0 <= start < stop:
         raise InputError(f"columns {columns} are no range of prompt positions; give slice(a, b) with 0 <= a < b")
     return start, stop

@@ -15,7 +15,8 @@ import torch
 class Generation:
     """prompt_length: positions of the padded prompt. prompt_ids: how many of the returned ids repeat the prompt.
 
-    `embedded`: the prompt came as embeddings, and no positions with it.
+    `embedded`: the prompt came as embeddings, and no positions with it. `padding_id`: what fills up captions that end
+    otherwise than by an end-of-sequence token, None where all end by one.
     """
 
     prompt_length: int
@@ -25,6 +26,7 @@ class Generation:
     use_cache: bool
     eos_token_ids: tuple[int, ...]
     embedded: bool
+    padding_id: int | None
     returned_length: int | None = None
 
 
@@ -47,14 +49,20 @@ def read_generation(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
             value = getattr(model.generation_config, name, None) if value is None else value
         return default if value is None else value
 
+    eos_token_ids = as_ids(option("eos_token_id", None))
+    stops = any(option(name, None) for name in ("stopping_criteria", "stop_strings"))
+    # As generate: without an end-of-sequence token nothing is padded, and it stands in for a padding token.
+    padding = next(iter(as_ids(option("pad_token_id", None)) or eos_token_ids), None)
+
     return Generation(
         prompt_length=1 if prompt is None else prompt.shape[1],
         prompt_ids=prompt_ids,
         num_beams=option("num_beams", 1),
         num_return_sequences=option("num_return_sequences", 1),
         use_cache=embeds is not None or option("use_cache", True),
-        eos_token_ids=as_ids(option("eos_token_id", None)),
+        eos_token_ids=eos_token_ids,
         embedded=embeds is not None and kwargs.get("position_ids") is None,
+        padding_id=padding if stops and eos_token_ids else None,
     )
 
 

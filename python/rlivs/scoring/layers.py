@@ -46,6 +46,8 @@ def _self_attention(layer: nn.Module) -> Any:
 def why_not(index: int, attention: Any) -> str | None:
     """What keeps layer `index` from being scored, with the cure, or None if it can be."""
     another = "choose full-attention layers, or layers='auto'"
+    if getattr(attention, "is_causal", True) is False:
+        return f"layer {index} sees later positions too, and only causal attention is scored; take a decoder"
     if attention is None or getattr(attention, "is_kv_shared_layer", False):
         return f"layer {index} keeps no keys of its own; {another}"
     if _is_windowed(attention):
@@ -90,7 +92,7 @@ def choose_layers(layers: str | int | Sequence[int], attentions: Sequence[Any]) 
             return tuple(sorted({min(able, key=lambda i: (abs(i - target), i)) for target in depths}))
         raise InputError(f"layers='{layers}' is unknown; give 'auto', 'all', an index, or a list of indices")
 
-    wanted = [layers] if isinstance(layers, int) else list(layers)
+    wanted = [layers] if isinstance(layers, int) else list(layers or ())
     if not wanted:
         raise InputError("layers is empty; give 'auto', 'all', an index, or a list of indices")
     for index in wanted:

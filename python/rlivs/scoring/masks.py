@@ -46,5 +46,10 @@ def _visible(row: Any, batch: int) -> torch.Tensor:
     if isinstance(row, torch.Tensor) and row.dim() == 2:  # flash attention: True where a key is no padding
         return row.bool()
     if isinstance(row, torch.Tensor) and row.dim() == 4 and row.shape[1] == 1:
-        return row[:, 0, 0] if row.dtype == torch.bool else row[:, 0, 0] > torch.finfo(row.dtype).min / 2
+        if row.dtype == torch.bool:
+            return row[:, 0, 0]
+        visible = row[:, 0, 0] > torch.finfo(row.dtype).min / 2
+        if bool((row[:, 0, 0] * visible).nan_to_num().any()):
+            raise InputError(f"the attention mask adds to the logits, which scoring does not cover; {_CURE}")
+        return visible
     raise InputError(f"an attention mask of this form cannot be scored over; {_CURE}")

@@ -51,6 +51,12 @@ class Handle:
     """A patched model: `layers` are the 0-based indices that are scored. A context manager, or call `remove()`."""
 
     def __init__(self, model: nn.Module, layers: str | int | Sequence[int], mode: str) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(f"{model!r} is no model; load it first: AutoModelForCausalLM.from_pretrained(...)")
+        if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+            raise InputError(
+                f"{type(model).__name__} has an encoder for its prompt; patch a model that is a decoder alone"
+            )
         self._model: Any = model
         self._decoder: Any = text_decoder(model)
         attentions = decoder_attentions(self._decoder)
@@ -138,7 +144,8 @@ class Handle:
         else:
             key_starts = clip.key_starts()
         first_row = prompt_length - 1 if clip.include_last_prompt_row else prompt_length
-        counted = counted_rows(ids, self._eos_token_ids(clip), clip.include_last_prompt_row)
+        padding = None if clip.generation is None else clip.generation.padding_id
+        counted = counted_rows(ids, self._eos_token_ids(clip), clip.include_last_prompt_row, padding)
         for recorder in self._recorders:
             recorder.check_rows(first_row, *counted.shape)
         columns = Columns(clip.starts_of(ids.shape[0]), clip.num_columns, key_starts)

@@ -62,7 +62,7 @@ class LayerRecorder:
         `record` must be told of the call all the same.
         """
         clip = self.clip
-        if self.steps is None or clip is None or not self._prompt_done:
+        if self.steps is None or clip is None or not self._prompt_done or not clip.is_own(self._cache):
             return None
         refusal = step_refusal(query, key, value, options)
         if refusal is not None:
@@ -78,7 +78,7 @@ class LayerRecorder:
         """Keep the rows of one call: query `[B, Hq, q, D]` after RoPE, key `[B, Hkv, S, D]` with the cache's."""
         clip, cache, self._cache = self.clip, self._cache, None
         scored, self._scored = self._scored, False
-        if clip is None:
+        if clip is None or not clip.is_own(cache):
             return
         query, length, num_rows = query.detach(), self._length(clip, cache, key), query.shape[2]
         if isinstance(length, torch.Tensor) and isinstance(self.end, torch.Tensor) and num_rows == 1:

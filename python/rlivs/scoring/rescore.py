@@ -32,6 +32,8 @@ def feed_caption(
 
     per_input = 1 if clip.generation is None else clip.generation.num_return_sequences
     width = clip.batch * per_input // ids.shape[0]
+    if width * ids.shape[0] != clip.batch * per_input:
+        raise InputError(f"got {ids.shape[0]} captions but the model ran {clip.batch}; pass the ids of every batch row")
     batch_rows = torch.arange(ids.shape[0], device=ids.device) // per_input * width
     positions = _caption_positions(clip, batch_rows, prompt_length, ids.shape[1] - 1)
     if starts is not None:
@@ -39,12 +41,13 @@ def feed_caption(
     for recorder in recorders:
         recorder.select(batch_rows)
     if ids.shape[1] > 1:
+        cache = clip.own_cache(_prompt_cache(clip.cache, batch_rows, prompt_length))
         device = decoder.get_input_embeddings().weight.device
         decoder(
             input_ids=ids[:, :-1].to(device),
             attention_mask=_attention_mask(starts, ids.shape[0], prompt_length + ids.shape[1] - 1, device),
             position_ids=positions,
-            past_key_values=_prompt_cache(clip.cache, batch_rows, prompt_length),
+            past_key_values=cache,
             use_cache=True,
         )
     return starts

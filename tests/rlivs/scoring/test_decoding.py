@@ -322,3 +322,44 @@ def test_rescoring_learned_positions_behind_padding(make_words):
             out = model.generate(ids, attention_mask=mask, max_new_tokens=5, do_sample=False)
             scores[mode] = handle.scores(out)
     torch.testing.assert_close(scores["rescore"], scores["deferred"], rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_guidance_runs_beside_the_caption(pair, make_prompts, make_words, mode):
+    """The prompt of the other text is longer than the caption's own."""
+    prompt = make_prompts(pair, 1)
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(prompt.columns):
+            out = pair.model.generate(
+                prompt.ids,
+                attention_mask=prompt.mask,
+                max_new_tokens=12,
+                do_sample=False,
+                guidance_scale=1.5,
+                negative_prompt_ids=make_words(1, 50),
+            )
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out[:, 30:], prompt.columns, [12])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_captions_that_a_criterion_ends(pair, make_prompts, mode):
+    prompt = make_prompts(pair, 3)
+    lengths = [2, 4, 6]
+
+    def stop(ids, scores, **options):
+        return torch.tensor([ids.shape[1] - 30 >= length for length in lengths])
+
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(prompt.columns):
+            out = pair.model.generate(
+                prompt.ids,
+                attention_mask=prompt.mask,
+                max_new_tokens=8,
+                do_sample=False,
+                eos_token_id=79,
+                stopping_criteria=[stop],
+            )
+        scores = handle.scores(out)
+    assert (out[0, 32:] == 0).all()
+    check(pair, handle, scores, prompt, out[:, 30:], prompt.columns, lengths)

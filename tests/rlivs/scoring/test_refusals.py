@@ -7,6 +7,10 @@ import torch
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertLMHeadModel,
     DynamicCache,
     GenerationConfig,
     GptOssConfig,
@@ -356,3 +360,38 @@ def test_an_implementation_of_the_users_own_is_scored_over(pair, make_prompts, f
         pair.model.set_attn_implementation("sdpa")
     assert called == ([0, 1] * 4 if function is counting else [])
     torch.testing.assert_close(*results, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("columns", [None, 5, (3, 7), range(3, 7), torch.tensor([3, 7]), "3:7"])
+def test_columns_of_another_kind(pair, columns):
+    with patch(pair.model) as handle, pytest.raises(InputError, match=r"give slice\(a, b\), or a list"):
+        with handle.clip(columns):
+            pass
+
+
+def test_a_mask_that_adds_to_the_logits(pair, prompt):
+    mask = torch.zeros(1, 1, 30, 30).masked_fill_(torch.ones(30, 30).triu(1).bool(), torch.finfo(torch.float32).min)
+    mask[..., 8:12] -= 3
+    with patch(pair.model) as handle, torch.no_grad(), handle.clip(COLUMNS, prompt_length=30):
+        logits = pair.model(input_ids=prompt.ids, attention_mask=mask).logits
+        with pytest.raises(InputError, match="adds to the logits"):
+            handle.scores(logits[:, -1:].argmax(-1))
+
+
+def test_ids_of_some_rows_only(pair, make_prompts):
+    prompt = make_prompts(pair, 3)
+    with patch(pair.model, mode="rescore") as handle:
+        with handle.clip(prompt.columns):
+            out = pair.model.generate(prompt.ids, attention_mask=prompt.mask, max_new_tokens=4, do_sample=False)
+        with pytest.raises(InputError, match="got 2 captions but the model ran 3"):
+            handle.scores(out[1:])
+
+
+def test_models_that_are_no_decoder():
+    small = {"vocab_size": 80, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    with pytest.raises(InputError, match="only causal attention"):
+        patch(BertLMHeadModel(BertConfig(**small, intermediate_size=32)))
+    with pytest.raises(InputError, match="has an encoder"):
+        patch(BartForConditionalGeneration(BartConfig(vocab_size=80, d_model=32, encoder_layers=1, decoder_layers=1)))
+    with pytest.raises(InputError, match="is no model"):
+        patch("llava-hf/llava-onevision-qwen2-7b-ov-hf")
