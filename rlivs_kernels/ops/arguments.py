@@ -8,12 +8,17 @@ from torch import Tensor
 PerBatchRow = int | Sequence[int] | Tensor
 ColumnRange = tuple[int, int] | tuple[PerBatchRow, int]
 
+# Positions beyond it mean the same as it: so there is room in int32 to add a number of rows or columns.
+FARTHEST = 2**30
+
 
 def per_batch_row(value: PerBatchRow, name: str, batch: int, device: torch.device) -> Tensor:
     """Int32 tensor [B] on `device`; an int is the same for every batch row."""
     if isinstance(value, Tensor):
         if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
             raise ValueError(f"{name} must hold integers, got {value.dtype}; pass an int32 or int64 tensor")
+        if value.dtype == torch.int64:  # what int32 cannot hold would come out as another number
+            value = value.clamp(-FARTHEST, FARTHEST)
         if value.dim() == 0:
             return value.to(device=device, dtype=torch.int32).expand(batch).contiguous()
         if tuple(value.shape) != (batch,):
@@ -22,8 +27,15 @@ def per_batch_row(value: PerBatchRow, name: str, batch: int, device: torch.devic
     if isinstance(value, Sequence):
         if len(value) != batch:
             raise ValueError(f"{name} has {len(value)} entries; pass one a batch row, {batch}")
-        return torch.tensor(list(value), dtype=torch.int32, device=device)
-    return torch.full((batch,), value, dtype=torch.int32, device=device)
+        return torch.tensor([_position(each, name) for each in value], dtype=torch.int32, device=device)
+    return torch.full((batch,), _position(value, name), dtype=torch.int32, device=device)
+
+
+def _position(value: int, name: str) -> int:
+    # No operator.index: of an int that torch.compile traces it would make a constant.
+    if value is None or isinstance(value, (float, str)):
+        raise ValueError(f"{name} must hold integers, got {value!r}; pass an int, or one a batch row")
+    return max(-FARTHEST, min(value, FARTHEST))
 
 
 def column_starts(column_range: ColumnRange, batch: int, num_keys: int, device: torch.device) -> tuple[Tensor, int]:
@@ -32,6 +44,9 @@ def column_starts(column_range: ColumnRange, batch: int, num_keys: int, device: 
     Bounds held on the host are checked; those of a tensor are not (that would wait for the device): columns
     that are no key score 0.
     """
+    pair = isinstance(column_range, Sequence) and len(column_range) == 2
+    if not pair or any(isinstance(each, (float, str)) for each in column_range):
+        raise ValueError(f"column_range is {column_range!r}; give (start, stop), or (starts [B], length)")
     first, second = column_range
     if isinstance(first, (Tensor, Sequence)):
         length = second

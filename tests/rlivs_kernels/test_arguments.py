@@ -31,6 +31,14 @@ STEP = torch.randn(2, 4, 1, 16)
         ({"row_mask": torch.ones(2, 3)}, r"pass bool \[B, T\]"),
         ({"lse": torch.zeros(2, 4, 2)}, "natural log"),
         ({"lse": [torch.zeros(2, 4, 3)] * 2}, "pass one a layer"),
+        ({"lse": torch.zeros(2, 4, 3, device="meta")}, "lse lies on meta"),
+        ({"scale": float("nan")}, "positive and finite"),
+        ({"softcap": float("inf")}, "positive and finite"),
+        ({"column_range": (3,)}, r"give \(start, stop\)"),
+        ({"column_range": slice(0, 3)}, r"give \(start, stop\)"),
+        ({"column_range": (0.0, 3.0)}, r"give \(start, stop\)"),
+        ({"column_range": ([0.5, 0.5], 3)}, "must hold integers"),
+        ({"query_start": 17.5}, "must hold integers"),
         ({"column_range": (3, 3)}, "holds no column"),
         ({"column_range": (-1, 3)}, "leaves the 20 keys"),
         ({"column_range": (0, 21)}, "leaves the 20 keys"),
@@ -63,6 +71,7 @@ def test_column_sums_refuse(change, message):
         ({"column_sums": torch.zeros(1, 5)}, "with B = 2"),
         ({"column_sums": torch.zeros(2, 5, dtype=torch.float64)}, "allocate it so"),
         ({"column_sums": torch.zeros(5, 2).T}, "contiguous rows"),
+        ({"column_sums": torch.zeros(1, 5).expand(2, 5)}, "rows of column_sums share memory"),
         ({"column_sums": torch.zeros(2, 5), "column_range": (0, 6)}, "make them equal"),
         ({"column_sums": torch.zeros(2, 21)}, "leaves the 20 keys"),
         ({"key_lengths": [20]}, "one a batch row, 2"),
@@ -91,3 +100,27 @@ def test_ranges_may_be_ints_lists_or_tensors(kind):
     columns = (2, 12) if kind is int else (given(2), 10)
     sums = attention_column_sums(QUERY, KEY, column_range=columns, query_start=given(17), key_start=given(1))
     assert torch.equal(sums, expected)
+
+
+@pytest.mark.parametrize("far", [2**31, 2**32 + 3, 2**40])
+def test_positions_that_int32_cannot_hold(far):
+    for sign in (1, -1):
+        given, near = sign * far, sign * 100
+        expected = attention_column_sums(QUERY, KEY, column_range=(0, 10), query_start=near)
+        for start in (given, torch.tensor(given), torch.tensor([given] * 2)):
+            assert torch.equal(attention_column_sums(QUERY, KEY, column_range=(0, 10), query_start=start), expected)
+            out, _ = decode_attention(STEP, KEY, KEY, key_lengths=start)
+            assert torch.equal(out, decode_attention(STEP, KEY, KEY, key_lengths=near)[0])
+
+
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+def test_autocast_changes_nothing(backend):
+    def both():
+        sums = torch.zeros(2, 20)
+        out, _ = decode_attention(STEP, KEY, KEY, key_lengths=20, column_sums=sums, backend=backend)
+        return out, sums, attention_column_sums(QUERY, KEY, column_range=(0, 9), query_start=17, backend=backend)
+
+    expected = both()
+    with torch.autocast("cpu", torch.bfloat16):
+        for given, right in zip(both(), expected, strict=True):
+            assert torch.equal(given, right)

@@ -1,5 +1,6 @@
 """attention_column_sums: checks the arguments, picks a backend, and is registered with torch.library."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -57,17 +58,17 @@ def attention_column_sums(
     num_keys, device = keys[0].shape[2], queries[0].device
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction {reduction!r} is not known; use one of {', '.join(REDUCTIONS)}")
-    if scale is not None and scale <= 0:
-        raise ValueError(f"scale must be positive, got {scale}; pass None for D ** -0.5")
-    if softcap is not None and softcap <= 0:
-        raise ValueError(f"softcap must be positive, got {softcap}; pass None for no cap")
+    if scale is not None and not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive and finite, got {scale}; pass None for D ** -0.5")
+    if softcap is not None and not 0 < softcap < math.inf:
+        raise ValueError(f"softcap must be positive and finite, got {softcap}; pass None for no cap")
     if sliding_window is not None and sliding_window < 1:
         raise ValueError(f"sliding_window must be at least 1, got {sliding_window}; pass None for no window")
     if row_mask is not None and (row_mask.dtype != torch.bool or tuple(row_mask.shape) != (batch, num_rows)):
         raise ValueError(
             f"row_mask is {row_mask.dtype} {list(row_mask.shape)}; pass bool [B, T] = [{batch}, {num_rows}]"
         )
-    given = _given_lse(lse, len(queries), (batch, num_heads, num_rows))
+    given = _given_lse(lse, len(queries), (batch, num_heads, num_rows), device)
     starts, num_columns = column_starts(column_range, batch, num_keys, device)
     return torch.ops.rlivs_kernels.attention_column_sums(
         queries,
@@ -115,7 +116,9 @@ def _layers(query: Tensor | Sequence[Tensor], key: Tensor | Sequence[Tensor]) ->
     return queries, keys
 
 
-def _given_lse(lse: Tensor | Sequence[Tensor] | None, num_layers: int, shape: tuple[int, ...]) -> list[Tensor]:
+def _given_lse(
+    lse: Tensor | Sequence[Tensor] | None, num_layers: int, shape: tuple[int, ...], device: torch.device
+) -> list[Tensor]:
     """One lse a layer, or an empty list."""
     if lse is None:
         return []
@@ -124,6 +127,8 @@ def _given_lse(lse: Tensor | Sequence[Tensor] | None, num_layers: int, shape: tu
         raise ValueError(f"got {len(given)} lse for {num_layers} layers; pass one a layer")
     if any(tuple(t.shape) != shape or not t.is_floating_point() for t in given):
         raise ValueError(f"lse is {list(given[0].shape)}; pass float [B, Hq, T] = {list(shape)}, natural log")
+    if any(t.device != device for t in given):
+        raise ValueError(f"lse lies on {given[0].device}, query on {device}; move it there")
     return given
 
 
@@ -163,12 +168,14 @@ def _dispatch(
         "per_head": per_head,
     }
     name, module = backends.pick("column_sums", backend, queries, keys, options)
-    if name == "reference":
-        return module.attention_column_sums_reference(
-            queries, keys, column_range=(column_start, num_columns), **options
-        )
-    function = getattr(module, f"attention_column_sums_{name}")
-    return function(queries, keys, column_start=column_start, num_columns=num_columns, **options)
+    # Else it would run the products of float32 inputs in half precision.
+    with torch.autocast(queries[0].device.type, enabled=False):
+        if name == "reference":
+            return module.attention_column_sums_reference(
+                queries, keys, column_range=(column_start, num_columns), **options
+            )
+        function = getattr(module, f"attention_column_sums_{name}")
+        return function(queries, keys, column_start=column_start, num_columns=num_columns, **options)
 
 
 def _fake(

@@ -1,5 +1,7 @@
 """decode_attention: checks the arguments, picks a backend, and is registered with torch.library."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -57,8 +59,8 @@ def decode_attention(
         raise ValueError("query, key and value must share one dtype of float16, bfloat16, float32, float64; cast them")
     if key.device != query.device or value.device != query.device:
         raise ValueError("query, key and value lie on several devices; move them to one")
-    if scale is not None and scale <= 0:
-        raise ValueError(f"scale must be positive, got {scale}; pass None for D ** -0.5")
+    if scale is not None and not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive and finite, got {scale}; pass None for D ** -0.5")
     starts = None
     if column_sums is not None:
         starts = _column_starts(column_sums, column_range, query, key.shape[2])
@@ -84,6 +86,8 @@ def _column_starts(column_sums: Tensor, column_range: ColumnRange | None, query:
         raise ValueError(f"column_sums is {list(column_sums.shape)}; pass [B, N] with B = {query.shape[0]}")
     if column_sums.dtype != dtype or column_sums.device != query.device or column_sums.stride(1) != 1:
         raise ValueError(f"column_sums must be {dtype} with contiguous rows on {query.device}; allocate it so")
+    if column_sums.shape[0] > 1 and column_sums.stride(0) < column_sums.shape[1]:
+        raise ValueError("rows of column_sums share memory (expand?), so their sums would mix; allocate it whole")
     num_columns = column_sums.shape[1]
     starts, length = column_starts(column_range or (0, num_columns), query.shape[0], num_keys, query.device)
     if length != num_columns:
@@ -113,12 +117,14 @@ def _dispatch(
     options = {"key_lengths": key_lengths, "key_start": key_start, "column_sums": column_sums, "scale": scale}
     # A backend must be able to read values as it reads keys.
     name, module = backends.pick("decode_attention", backend, [query, query], [key, value], options)
-    if name == "reference":
-        columns = None if column_start is None else (column_start, num_columns)
-        out, lse = module.decode_attention_reference(query, key, value, column_range=columns, **options)
-        return out.to(query.dtype), lse
-    function = getattr(module, f"decode_attention_{name}")
-    return function(query, key, value, column_start=column_start, num_columns=num_columns, **options)
+    # Else it would run the products of float32 inputs in half precision.
+    with torch.autocast(query.device.type, enabled=False):
+        if name == "reference":
+            columns = None if column_start is None else (column_start, num_columns)
+            out, lse = module.decode_attention_reference(query, key, value, column_range=columns, **options)
+            return out.to(query.dtype), lse
+        function = getattr(module, f"decode_attention_{name}")
+        return function(query, key, value, column_start=column_start, num_columns=num_columns, **options)
 
 
 def _fake(
