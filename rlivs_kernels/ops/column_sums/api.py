@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rlivs_kernels import backends
 from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, per_batch_row
-from rlivs_kernels.ops.library import LIBRARY
+from rlivs_kernels.ops.library import LIBRARY, without_autocast
 
 REDUCTIONS = ("mean", "sum", "max")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -168,8 +168,7 @@ def _dispatch(
         "per_head": per_head,
     }
     name, module = backends.pick("column_sums", backend, queries, keys, options)
-    # Else it would run the products of float32 inputs in half precision.
-    with torch.autocast(queries[0].device.type, enabled=False):
+    with without_autocast(queries[0].device.type):
         if name == "reference":
             return module.attention_column_sums_reference(
                 queries, keys, column_range=(column_start, num_columns), **options

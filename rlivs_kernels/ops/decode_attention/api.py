@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rlivs_kernels import backends
 from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, per_batch_row
-from rlivs_kernels.ops.library import LIBRARY
+from rlivs_kernels.ops.library import LIBRARY, without_autocast
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -117,8 +117,7 @@ def _dispatch(
     options = {"key_lengths": key_lengths, "key_start": key_start, "column_sums": column_sums, "scale": scale}
     # A backend must be able to read values as it reads keys.
     name, module = backends.pick("decode_attention", backend, [query, query], [key, value], options)
-    # Else it would run the products of float32 inputs in half precision.
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query.device.type):
         if name == "reference":
             columns = None if column_start is None else (column_start, num_columns)
             out, lse = module.decode_attention_reference(query, key, value, column_range=columns, **options)
