@@ -62,6 +62,12 @@ class PipelineConfig(BaseModel):
         for field in ("{captions}", "{question}"):
             if field not in self.answer_prompt:
                 raise ValueError(f"answer_prompt must contain {field}")
+        try:
+            filled = self.answer_prompt.format(captions="\0", question="\1")
+        except (LookupError, ValueError, AttributeError):
+            filled = ""
+        if "\0" not in filled or "\1" not in filled:
+            raise ValueError("answer_prompt has other braces than {captions} and {question}; write those as {{ and }}")
 
     def tokens_to_keep(self, num_columns: int) -> int:
         """How many of a clip's `num_columns` visual tokens are kept: at least one, at most all."""

@@ -38,6 +38,9 @@ def test_fixed_number_is_capped_by_a_short_clip():
         ({"scoring": "eager"}, "scoring"),
         ({"layers": "some"}, "layers"),
         ({"answer_prompt": "{question}"}, "answer_prompt"),
+        ({"answer_prompt": "{captions} {question} {x}"}, "other braces"),
+        ({"answer_prompt": "{captions} {question} {"}, "other braces"),
+        ({"answer_prompt": "{{captions}} {{question}}"}, "other braces"),
         ({"frames": 8}, "unknown option 'frames'"),
     ],
 )

@@ -81,6 +81,11 @@ def answer_prompt(
         lambda_=config.mmr_lambda,
         cost=lambda caption: caption.num_tokens,
     )
+    if captions and not chosen:
+        raise InputError(
+            "no caption fits into the answer's prompt; raise context_budget, or lower max_answer_tokens or "
+            "max_caption_tokens"
+        )
     lines = "\n".join(caption_line(c.start, c.end, c.text) for c in chosen)
     return backbone.text_prompt(config.answer_prompt.format(captions=lines, question=question)), tuple(chosen)
 

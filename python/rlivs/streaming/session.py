@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from rlivs.streaming.answering import (
 from rlivs.streaming.captioning import CaptionedClip, caption_clip
 from rlivs.streaming.recent_frames import AnswerFrom, RecentFrames, asks_about_present, check_answer_from
 from rlivs.video import Frame, Sampler, VideoClip, iter_clips, make_clips
+
+# A still picture may be shown for long, but not for the decades between 1970 and a time of day.
+LONGEST_SHOWN = 24 * 3600.0
 
 
 class Session:
@@ -56,6 +60,7 @@ class Session:
             self._memory.push(VisualMemory.from_bytes(payload))
         self._sampler = Sampler(config.fps, first_sample=self.next_clip * config.frames_per_clip)
         self._pending: list[Frame] = []
+        self._coming = self.next_clip
         self.recent = RecentFrames(config.frames_per_clip)
 
     @property
@@ -94,10 +99,17 @@ class Session:
         """Take one frame `[H, W, 3]` uint8 RGB shown from `time` (seconds, never decreasing) on.
 
         Frames are sampled at the configured rate; the clips they fill are captioned and returned: mostly none, or one,
-        and more only after a frame that was shown for longer than a clip. Raises InputError when time runs backwards.
+        and more only after a frame that was shown for longer than a clip. The array is copied and may be used again.
+        Raises InputError for a frame of another kind, and when time runs backwards or leaps by more than a day.
         """
+        _check_frame(frame)
+        if not math.isfinite(time) or time - self._sampler.next_time > LONGEST_SHOWN:
+            raise InputError(
+                f"a frame at {time} s cannot follow {self._sampler.next_time:.3f} s; "
+                "count seconds from the stream's start: subtract its first time from all"
+            )
         captioned = []
-        for sampled in self._sampler.push(Frame(image=frame, time=time)):
+        for sampled in self._sampler.push(Frame(image=frame.copy(), time=time)):
             self._pending.append(sampled)
             self.recent.add(sampled)
             if len(self._pending) == self.config.frames_per_clip:
@@ -124,7 +136,8 @@ class Session:
         """
         if clip.index != self.next_clip:
             raise InputError(
-                f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; clips come in order"
+                f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; "
+                "clips come in order, from one session at a time"
             )
         for image, time in zip(clip.frames, clip.times, strict=True):
             self.recent.add(Frame(image, time))
@@ -151,6 +164,7 @@ class Session:
             grid=(result.steps, *result.grid),
         )
         self._memory.push(result.tokens)
+        self._coming = clip.index + 1
         return result
 
     def ask(
@@ -182,6 +196,8 @@ class Session:
         """`ask`, pausing after each step of the model. Captions and frames are those there are when this is called."""
         check_answer_from(answer_from)
         question = check_question(question)
+        if at is not None and math.isnan(at):
+            raise InputError("the moment of the question is no number; give seconds, or None for now")
         frames = self.recent.until(at)
         if answer_from == "auto":
             of_present = asks_about_present(question) or not self._store.captions(self.name, ended_by=at)
@@ -196,5 +212,12 @@ class Session:
 
     def _process_pending(self) -> CaptionedClip:
         frames, self._pending = self._pending, []
-        clips = make_clips(frames, fps=self.config.fps, frames_per_clip=len(frames), first_index=self.next_clip)
+        clips = make_clips(frames, fps=self.config.fps, frames_per_clip=len(frames), first_index=self._coming)
         return self.process(next(clips))
+
+
+def _check_frame(frame: np.ndarray) -> None:
+    known = isinstance(frame, np.ndarray)
+    if not known or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        what = f"{frame.dtype} {frame.shape}" if known else f"a {type(frame).__name__}"
+        raise InputError(f"a frame is {what}; give an array of uint8 RGB [height, width, 3]")

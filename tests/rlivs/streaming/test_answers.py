@@ -122,3 +122,14 @@ def test_embeddings_align_with_captions(session):
     captions = session._store.captions("past", ended_by=100.0)
     assert embeddings.shape[0] == len(captions) == 12
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
+
+
+def test_no_caption_fits(session):
+    session.config = session.config.model_copy(update={"context_budget": 1})
+    with pytest.raises(InputError, match="no caption fits .* raise context_budget"):
+        session.ask("What happened?")
+
+
+def test_a_moment_that_is_no_number(session):
+    with pytest.raises(InputError, match="give seconds"):
+        session.ask("What happened?", at=float("nan"))
