@@ -111,7 +111,8 @@ class LayerRecorder:
         if self._counter is None or self._counter.device != length.device:
             with torch.inference_mode(False):
                 self._counter = torch.empty_like(length)
-            torch._dynamo.mark_static_address(self._counter)
+            if not torch.compiler.is_compiling():
+                torch._dynamo.mark_static_address(self._counter)
         return self._counter.copy_(length)
 
     def _see_prompt(self, clip: Clip, steps: StepSums, query: torch.Tensor, fed: int) -> None:

@@ -33,8 +33,9 @@ class StepSums:
                 self.sums = torch.empty(shape, dtype=dtype, device=query.device)
                 self._column_starts = torch.empty(shape[0], dtype=torch.int32, device=query.device)
                 self._key_starts = torch.empty_like(self._column_starts)
-            for buffer in (self.sums, self._column_starts, self._key_starts):
-                torch._dynamo.mark_static_address(buffer)
+            if not torch.compiler.is_compiling():
+                for buffer in (self.sums, self._column_starts, self._key_starts):
+                    torch._dynamo.mark_static_address(buffer)
         assert self.sums is not None and self._column_starts is not None and self._key_starts is not None
         self.sums.zero_()
         self._column_starts.copy_(torch.tensor(starts, dtype=torch.int32).expand(shape[0]))

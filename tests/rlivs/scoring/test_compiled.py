@@ -1,5 +1,7 @@
 """Decoding steps compiled over a static cache: one graph, no breaks, the same for every clip."""
 
+import copy
+
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
@@ -42,3 +44,17 @@ def test_one_graph_serves_every_clip(twins, make_words, mode):
                 assert counter.frame_count == 1
     finally:
         torch.compiler.reset()
+
+
+def test_a_model_that_was_compiled_before(twins, make_prompts):
+    """The prompt runs compiled, too."""
+    pair = twins("qwen2", num_hidden_layers=2)
+    prompt = make_prompts(pair, 2)
+    model = copy.deepcopy(pair.model)
+    model.compile(backend="eager")
+    with patch(model, mode="fused") as handle:
+        with handle.clip(prompt.columns):
+            out = model.generate(prompt.ids, attention_mask=prompt.mask, max_new_tokens=4, do_sample=False)
+        scores = handle.scores(out)
+    expected = pair.expected(handle.layers, prompt.embeds, prompt.mask, out[:, 30:], prompt.columns, [4, 4])
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=0)
