@@ -126,7 +126,7 @@ def test_embeddings_align_with_captions(session):
 
 def test_no_caption_fits(session):
     session.config = session.config.model_copy(update={"context_budget": 1})
-    with pytest.raises(InputError, match="no caption fits .* raise context_budget"):
+    with pytest.raises(InputError, match="no caption fits"):
         session.ask("What happened?")
 
 
