@@ -108,18 +108,21 @@ class Session:
                 f"a frame at {time} s cannot follow {self._sampler.next_time:.3f} s; "
                 "count seconds from the stream's start: subtract its first time from all"
             )
-        captioned = []
         for sampled in self._sampler.push(Frame(image=frame.copy(), time=time)):
             self._pending.append(sampled)
             self.recent.add(sampled)
-            if len(self._pending) == self.config.frames_per_clip:
-                captioned.append(self._process_pending())
+        captioned = []
+        while len(self._pending) >= self.config.frames_per_clip:
+            captioned.append(self._process_pending())
         return captioned
 
     def flush(self) -> CaptionedClip | None:
         """Caption the frames pushed since the last full clip, as a short clip; None when there are none."""
         self._pending += self._sampler.finish()
-        return self._process_pending() if self._pending else None
+        captioned = None
+        while self._pending:
+            captioned = self._process_pending()
+        return captioned
 
     def process(
         self,
@@ -211,9 +214,12 @@ class Session:
         )
 
     def _process_pending(self) -> CaptionedClip:
-        frames, self._pending = self._pending, []
+        frames = self._pending[: self.config.frames_per_clip]
         clips = make_clips(frames, fps=self.config.fps, frames_per_clip=len(frames), first_index=self._coming)
-        return self.process(next(clips))
+        captioned = self.process(next(clips))
+        # Only now: a clip that failed (a full disk) is captioned by the next call, and no frame is lost.
+        del self._pending[: len(frames)]
+        return captioned
 
 
 def _check_frame(frame: np.ndarray) -> None:

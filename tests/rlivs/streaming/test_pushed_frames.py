@@ -57,3 +57,20 @@ def test_two_sessions_of_one_stream(make_engine):
         for time in range(3):
             second.push(FRAME, time)
     assert [caption.start for caption in first.captions] == [0.0]
+
+
+def test_a_clip_that_failed_is_captioned_by_the_next_frame(make_engine, monkeypatch):
+    session = make_engine(fps=1, frames_per_clip=2).open("camera")
+    remember = session._store.append
+
+    def fail(*arguments, **options):
+        raise OSError("the disk is full")
+
+    session.push(FRAME, 0.0)
+    session.push(FRAME, 1.0)
+    monkeypatch.setattr(session._store, "append", fail)
+    with pytest.raises(OSError):
+        session.push(FRAME, 2.0)
+    monkeypatch.setattr(session._store, "append", remember)
+    told = [*session.push(FRAME, 4.0), session.flush()]
+    assert [(clip.index, clip.start, clip.end) for clip in told] == [(0, 0.0, 2.0), (1, 2.0, 4.0), (2, 4.0, 5.0)]
