@@ -58,7 +58,8 @@ class Session:
         self._memory = VisualMemory(slots=config.memory_slots)
         for payload in store.visual_slots(name):
             self._memory.push(VisualMemory.from_bytes(payload))
-        self._sampler = Sampler(config.fps, first_sample=self.next_clip * config.frames_per_clip)
+        # By time and not by number of clips: one that a flush ended may have been short.
+        self._sampler = Sampler(config.fps, first_sample=round(store.last_end(name) * config.fps))
         self._pending: list[Frame] = []
         self._coming = self.next_clip
         self.recent = RecentFrames(config.frames_per_clip)

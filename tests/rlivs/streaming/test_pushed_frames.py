@@ -74,3 +74,14 @@ def test_a_clip_that_failed_is_captioned_by_the_next_frame(make_engine, monkeypa
     monkeypatch.setattr(session._store, "append", remember)
     told = [*session.push(FRAME, 4.0), session.flush()]
     assert [(clip.index, clip.start, clip.end) for clip in told] == [(0, 0.0, 2.0), (1, 2.0, 4.0), (2, 4.0, 5.0)]
+
+
+def test_frames_after_a_short_clip_are_all_captioned(make_engine, tmp_path):
+    """Flushed, closed, resumed: the stream goes on where the short clip ended."""
+    first = make_engine(memory=tmp_path / "captions.db", fps=1, frames_per_clip=4).open("camera")
+    for time in range(3):
+        first.push(FRAME, time)
+    assert first.flush().end == 3.0
+    resumed = make_engine(memory=tmp_path / "captions.db", fps=1, frames_per_clip=4).open("camera", resume=True)
+    told = [clip for time in range(3, 9) for clip in resumed.push(FRAME, time)]
+    assert [(clip.index, clip.start, clip.end) for clip in told] == [(1, 3.0, 7.0)]
