@@ -28,6 +28,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
+BINDINGS = "bindings.cpp"  # alone knows of Python
 OBJECTS = ROOT / "build" / "cuda"
 PACKAGE = "rlivs_kernels"
 MODULE = "_cuda"
@@ -96,8 +97,6 @@ def run(command: list[str]) -> str:
 
 
 def compile_flags(nvcc: Path) -> list[str]:
-    import pybind11
-
     archs = architectures()
     flags = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden,-Wall"]
     for arch in archs[:-1]:
@@ -107,15 +106,19 @@ def compile_flags(nvcc: Path) -> list[str]:
     names = [f"sm_{arch}" for arch in archs] + [f"compute_{newest}"]
     flags += [f"-DRLIVS_MODULE={MODULE}", f'-DRLIVS_ARCHITECTURES="{";".join(names)}"']
     flags += [f'-DRLIVS_NVCC_VERSION="{nvcc_version(nvcc)}"']
-    includes = [CSRC, CSRC / "include", pybind11.get_include(), python_include()]
+    includes = [CSRC, CSRC / "include"]
     includes += [part / "include" for part in parts_beside(nvcc)]
     return flags + [f"-I{each}" for each in includes]
 
 
-def python_include() -> str:
+def binding_flags() -> tuple[list[str], str]:
+    """Where bindings.cpp finds pybind11 and Python, and what tells them apart: pip has a new folder for each build."""
     import sysconfig
 
-    return sysconfig.get_path("include")
+    import pybind11
+
+    python = sysconfig.get_path("include")
+    return [f"-I{pybind11.get_include()}", f"-I{python}"], f"{pybind11.__version__} {python}"
 
 
 def parts_beside(nvcc: Path) -> list[Path]:
@@ -135,10 +138,12 @@ def compile_all(nvcc: Path) -> list[Path]:
     def compile_one(source: Path) -> Path:
         key = common.copy()
         key.update(source.read_bytes())
+        more, told_apart = binding_flags() if source.name == BINDINGS else ([], "")
+        key.update(told_apart.encode())
         target = OBJECTS / f"{source.stem}-{key.hexdigest()[:16]}.o"
         if not target.exists():
             partial = target.with_suffix(f".{os.getpid()}.partial.o")
-            run([str(nvcc), *flags, "-c", str(source), "-o", str(partial)])
+            run([str(nvcc), *flags, *more, "-c", str(source), "-o", str(partial)])
             partial.replace(target)
             for old in OBJECTS.glob(f"{source.stem}-*.o"):
                 if re.fullmatch(rf"{re.escape(source.stem)}-[0-9a-f]{{16}}\.o", old.name) and old != target:

@@ -13,7 +13,7 @@ from rlivs.serving.settings import make_settings
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "prometheus_client"])
 def test_without_the_extra(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(InputError, match=rf'{missing}.*pip install "rlivs-kernels\[serve\]"'):
+    with pytest.raises(InputError, match=rf"{missing}.*pip install '\.\[serve\]'"):
         serve()
 
 
