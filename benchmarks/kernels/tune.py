@@ -41,7 +41,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "tiles.csv"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the CSV; times of a CUDA graph's replay in microseconds."""
+    """One line of the CSV, before device, versions and commit; times of a CUDA graph's replay in microseconds."""
 
     table: str
     model: str
@@ -59,12 +59,6 @@ class Row:
     p80_us: float
     fraction_of_floor: float | None
     error: float
-    device: str
-    driver: str | None
-    torch: str
-    triton: str | None
-    cuda: str | None
-    commit: str
 
 
 def candidates(table: str, chosen: Tiles) -> list[Tiles]:
@@ -120,8 +114,7 @@ def compile_once(table: str, case: Case, tiles: Tiles) -> None:
 def measure(table: str, case: Case, seconds: float) -> Iterator[Row | str]:
     data = column_sum_providers.inputs(case, "cuda")
     checker, key = Checker(case, data), key_of(case)
-    chosen, report = TABLES[table][key], environment()
-    peaks = peaks_of(report["device"])
+    chosen, peaks = TABLES[table][key], peaks_of(torch.cuda.get_device_name())
     call = call_of(table, case, data)
     for tiles in candidates(table, chosen):
         if table == "decode":  # its sums grow: what is checked begins anew
@@ -153,7 +146,6 @@ def measure(table: str, case: Case, seconds: float) -> Iterator[Row | str]:
             p80_us=round(times.p80, 2),
             fraction_of_floor=None if floor is None else round(floor / times.p50, 3),
             error=float(f"{error:.2e}"),
-            **report,
         )
 
 
@@ -178,9 +170,9 @@ def main(arguments: list[str] | None = None) -> int:
     with ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(compile_once, *zip(*jobs, strict=True)))
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    wrong = False
+    wrong, report = False, environment()
     with options.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)] + list(report))
         writer.writeheader()
         for table, case in wanted:
             print(f"\n{table}: {case.model.name}, batch {case.batch}")
@@ -191,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
                     wrong |= found.startswith("wrong")
                     continue
                 rows.append(found)
-                writer.writerow(asdict(found))
+                writer.writerow({**asdict(found), **report})
                 file.flush()
             show(rows)
             torch.cuda.empty_cache()

@@ -1,5 +1,6 @@
 """Turns the int-or-tensor arguments of the public functions into int32 tensors, one entry a batch row."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -36,6 +37,15 @@ def _position(value: int, name: str) -> int:
     if value is None or isinstance(value, (float, str)):
         raise ValueError(f"{name} must hold integers, got {value!r}; pass an int, or one a batch row")
     return max(-FARTHEST, min(value, FARTHEST))
+
+
+def logit_scale(scale: float | None, head_dim: int) -> float:
+    """The scale of the logits, default head_dim ** -0.5. Raises ValueError unless it is positive and finite."""
+    if scale is None:
+        return head_dim**-0.5
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive and finite, got {scale}; pass None for D ** -0.5")
+    return float(scale)
 
 
 def column_starts(column_range: ColumnRange, batch: int, num_keys: int, device: torch.device) -> tuple[Tensor, int]:

@@ -72,11 +72,7 @@ class StreamingVideoQA:
         """
         settings = self._settings()
         known = {info.stream: info for info in self.store.streams()}
-        if name in known and not resume:
-            raise InputError(
-                f"the memory already has a stream '{name}'; resume it (--resume, resume=True), or choose another name"
-            )
-        if name not in known:
+        if name not in known or not resume:
             self.store.create_stream(name, source=source, settings=settings)
         else:
             self._check_embedder(known[name])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlivs_kernels import backends
-from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, per_batch_row
+from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, logit_scale, per_batch_row
 from rlivs_kernels.ops.library import LIBRARY, without_autocast
 
 REDUCTIONS = ("mean", "sum", "max")
@@ -58,8 +58,7 @@ def attention_column_sums(
     num_keys, device = keys[0].shape[2], queries[0].device
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction {reduction!r} is not known; use one of {', '.join(REDUCTIONS)}")
-    if scale is not None and not 0 < scale < math.inf:
-        raise ValueError(f"scale must be positive and finite, got {scale}; pass None for D ** -0.5")
+    factor = logit_scale(scale, head_dim)
     if softcap is not None and not 0 < softcap < math.inf:
         raise ValueError(f"softcap must be positive and finite, got {softcap}; pass None for no cap")
     if sliding_window is not None and sliding_window < 1:
@@ -79,7 +78,7 @@ def attention_column_sums(
         None if key_start is None else per_batch_row(key_start, "key_start", batch, device),
         given,
         row_mask if row_mask is None else row_mask.to(device),
-        head_dim**-0.5 if scale is None else float(scale),
+        factor,
         softcap,
         sliding_window,
         reduction,

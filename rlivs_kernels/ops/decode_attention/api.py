@@ -1,12 +1,10 @@
 """decode_attention: checks the arguments, picks a backend, and is registered with torch.library."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from rlivs_kernels import backends
-from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, per_batch_row
+from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, logit_scale, per_batch_row
 from rlivs_kernels.ops.library import LIBRARY, without_autocast
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -59,8 +57,7 @@ def decode_attention(
         raise ValueError("query, key and value must share one dtype of float16, bfloat16, float32, float64; cast them")
     if key.device != query.device or value.device != query.device:
         raise ValueError("query, key and value lie on several devices; move them to one")
-    if scale is not None and not 0 < scale < math.inf:
-        raise ValueError(f"scale must be positive and finite, got {scale}; pass None for D ** -0.5")
+    factor = logit_scale(scale, head_dim)
     starts = None
     if column_sums is not None:
         starts = _column_starts(column_sums, column_range, query, key.shape[2])
@@ -74,7 +71,7 @@ def decode_attention(
         None if key_start is None else per_batch_row(key_start, "key_start", batch, query.device),
         starts,
         column_sums,
-        head_dim**-0.5 if scale is None else float(scale),
+        factor,
         backend,
     )
 

@@ -15,6 +15,13 @@ def pair(twins):
     return twins("qwen2", num_hidden_layers=4)
 
 
+def generated(pair, handle, prompt, **options):
+    """What generate returns for the prompt within a clip, and its scores."""
+    with handle.clip(prompt.columns):
+        out = pair.model.generate(prompt.ids, attention_mask=prompt.mask, **options)
+    return out, handle.scores(out)
+
+
 def check(pair, handle, scores, prompt, ids, columns, lengths, **options):
     expected = pair.expected(handle.layers, prompt.embeds, prompt.mask, ids, columns, lengths, **options)
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=0)
@@ -175,16 +182,8 @@ def test_several_samples_of_each_prompt(pair, make_prompts, mode):
     prompt = make_prompts(pair, 2)
     torch.manual_seed(0)
     with patch(pair.model, mode=mode) as handle:
-        with handle.clip(prompt.columns):
-            out = pair.model.generate(
-                prompt.ids,
-                attention_mask=prompt.mask,
-                max_new_tokens=5,
-                do_sample=True,
-                num_return_sequences=2,
-                return_dict_in_generate=True,
-            )
-        scores = handle.scores(out)
+        options = {"do_sample": True, "num_return_sequences": 2, "return_dict_in_generate": True}
+        out, scores = generated(pair, handle, prompt, max_new_tokens=5, **options)
     for index in range(4):
         row = slice(index // 2, index // 2 + 1)
         ids = out.sequences[index : index + 1, 30:]
@@ -300,11 +299,7 @@ def test_inference_mode_and_none_by_turns(pair, make_prompts, mode, static):
     with patch(pair.model, mode=mode) as handle:
         for inference, num_new in ((True, 4), (False, 4), (True, 60), (False, 60)):
             with torch.inference_mode(inference):
-                with handle.clip(prompt.columns):
-                    out = pair.model.generate(
-                        prompt.ids, attention_mask=prompt.mask, max_new_tokens=num_new, do_sample=False, **options
-                    )
-                scores = handle.scores(out)
+                out, scores = generated(pair, handle, prompt, max_new_tokens=num_new, do_sample=False, **options)
             check(pair, handle, scores, prompt, out[:, 30:].clone(), prompt.columns, [num_new] * 2)
 
 
@@ -329,16 +324,8 @@ def test_guidance_runs_beside_the_caption(pair, make_prompts, make_words, mode):
     """The prompt of the other text is longer than the caption's own."""
     prompt = make_prompts(pair, 1)
     with patch(pair.model, mode=mode) as handle:
-        with handle.clip(prompt.columns):
-            out = pair.model.generate(
-                prompt.ids,
-                attention_mask=prompt.mask,
-                max_new_tokens=12,
-                do_sample=False,
-                guidance_scale=1.5,
-                negative_prompt_ids=make_words(1, 50),
-            )
-        scores = handle.scores(out)
+        options = {"guidance_scale": 1.5, "negative_prompt_ids": make_words(1, 50)}
+        out, scores = generated(pair, handle, prompt, max_new_tokens=12, do_sample=False, **options)
     check(pair, handle, scores, prompt, out[:, 30:], prompt.columns, [12])
 
 
@@ -351,15 +338,7 @@ def test_captions_that_a_criterion_ends(pair, make_prompts, mode):
         return torch.tensor([ids.shape[1] - 30 >= length for length in lengths])
 
     with patch(pair.model, mode=mode) as handle:
-        with handle.clip(prompt.columns):
-            out = pair.model.generate(
-                prompt.ids,
-                attention_mask=prompt.mask,
-                max_new_tokens=8,
-                do_sample=False,
-                eos_token_id=79,
-                stopping_criteria=[stop],
-            )
-        scores = handle.scores(out)
+        options = {"eos_token_id": 79, "stopping_criteria": [stop]}
+        out, scores = generated(pair, handle, prompt, max_new_tokens=8, do_sample=False, **options)
     assert (out[0, 32:] == 0).all()
     check(pair, handle, scores, prompt, out[:, 30:], prompt.columns, lengths)
