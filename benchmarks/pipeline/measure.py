@@ -303,7 +303,7 @@ def _questions(bench: Bench) -> Iterator[Row]:
         captions, embeddings = store.recall("hour")
 
         def ask_prompt(question: str) -> Prompt:
-            return answer_prompt(backbone, embedder, bench.config, question, captions, embeddings)[0]
+            return answer_prompt(backbone, embedder, bench.config, question, captions[-1].end, captions, embeddings)[0]
 
         forget_peak(device)
         asked = itertools.cycle(questions)

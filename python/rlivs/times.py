@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rlivs.errors import InputError
 
 
@@ -26,3 +28,37 @@ def parse_time(text: str) -> float:
     for value in values:
         seconds = seconds * 60 + value
     return seconds
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_WORDS = {"half a": 0.5, "half an": 0.5, "a": 1.0, "an": 1.0}
+_WORDS |= {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0, "ten": 10.0}
+_CLOCK = r"(?<![\d:.])\d+:[0-5]\d(?::[0-5]\d)?(?![\d:])"
+_NUMBER = rf"(?P<number>\d+(?:\.\d+)?|{'|'.join(_WORDS)})\s*"
+_UNIT = r"(?P<unit>s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b"
+_RANGE = re.compile(rf"({_CLOCK})(?:\s*(?:-|–|to|and|until|till)\s*({_CLOCK}))?", re.IGNORECASE)
+_AGO = re.compile(rf"\b{_NUMBER}{_UNIT}\s+ago\b", re.IGNORECASE)
+_EDGE = re.compile(rf"\b(?P<edge>first|last|past)\s+(?:{_NUMBER})?{_UNIT}", re.IGNORECASE)
+
+
+def spans_in(question: str, now: float) -> list[tuple[float, float]]:
+    """The spans `[start, end)` in seconds of the stream that a question in English, asked at the moment `now`, names.
+
+    Understood are `1:15` and `1:01:15`; two of them with a dash, `to`, `and` or `until` between; `ten minutes ago`, to
+    half a unit before and after; `the last hour`; `the first 5 minutes`. Nothing else is.
+    """
+    spans = []
+    for match in _RANGE.finditer(question):
+        moments = sorted(parse_time(clock) for clock in (match[1], match[2] or match[1]))
+        spans.append((moments[0], moments[1] + 1))  # the second that a time names belongs to it
+    for match in _AGO.finditer(question):
+        unit, moment = _UNITS[match["unit"][0].lower()], now - _seconds(match)
+        spans.append((moment - unit / 2, moment + unit / 2))
+    for match in _EDGE.finditer(question):
+        spans.append((0.0, _seconds(match)) if match["edge"].lower() == "first" else (now - _seconds(match), now))
+    return spans
+
+
+def _seconds(match: re.Match[str]) -> float:
+    number = (match["number"] or "one").lower()
+    return (_WORDS.get(number) or float(number)) * _UNITS[match["unit"][0].lower()]

@@ -88,6 +88,11 @@ class Lab:
         """More questions, of the kinds that retrieval can serve."""
         return [(s, q) for s, q in self._listed(self.plan.each_retrieval, seed=2) if q.kind in RETRIEVED]
 
+    @cached_property
+    def timed(self) -> list[tuple[int, Asked]]:
+        """As many that name a moment: "What happened at 0:40?"."""
+        return [(s, q) for s, q in self._listed(self.plan.each_retrieval, seed=2) if q.kind == "at"]
+
     def _listed(self, each: int, seed: int = 1) -> list[tuple[int, Asked]]:
         streams = zip(self.footage.streams, self.footage.truths, strict=True)
         return [(s, q) for s, pair in enumerate(streams) for q in ask_stream(*pair, seed, each)]

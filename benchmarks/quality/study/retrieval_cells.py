@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rlivs.memory.retrieval import select_captions
+from benchmarks.quality.world.asked import Asked
+from rlivs.memory.retrieval import captions_around, select_captions
 from rlivs.memory.store import Caption
 from rlivs.streaming.answering import caption_line
+from rlivs.times import spans_in
 
 from .answers import Encoder, list_prompt, prompt_answers
 from .intervals import SHARE_COLUMNS, Share
@@ -28,42 +30,62 @@ def fill(captions: Sequence[Caption], order: Sequence[int], budget: int) -> list
 
 def retrieval(lab: Lab) -> list[Table]:
     """Over the shipped run's captions; a question has its evidence if every clip of it is among the captions."""
-    table = Table(
-        "retrieval",
-        "Retrieval: answers and evidence by budget",
-        ("budget", "captions", "way", *SHARE_COLUMNS, "evidence found %"),
-    )
-    stores = [lab.captions(texts, s) for s, texts in enumerate(lab.run.captions)]
-    vectors = [lab.embedder.embed([caption.text for caption in store]) for store in stores]
-    queries = lab.embedder.embed([question.text for _, question in lab.retrieved])
+    columns = ("budget", "captions", "way", *SHARE_COLUMNS, "evidence found %")
+    found = Table("retrieval", "Retrieval: answers and evidence by budget", columns)
+    library = Library(lab, lab.retrieved)
     ways = [*(f"MMR, lambda {value}" for value in lab.plan.lambdas), "most recent", "random"]
     for budget in lab.plan.budgets:
         for way in ways:
-            _row(lab, table, budget, way, stores, vectors, queries)
-    _row(lab, table, 10_000, "all", stores, vectors, queries)
-    return [table]
+            _row(library, found, budget, way)
+    _row(library, found, 10_000, "all")
+
+    timed = Table("retrieval_times", "Retrieval: questions that name a time", columns)
+    library = Library(lab, lab.timed)
+    for budget in lab.plan.budgets:
+        for way in ("MMR, lambda 0.5", "the time's captions first"):
+            _row(library, timed, budget, way)
+    _row(library, timed, 10_000, "all")
+    return [found, timed]
 
 
-def _row(lab: Lab, table: Table, budget: int, way: str, stores, vectors, queries) -> None:
+class Library:
+    """Questions, and the captions that they may be answered from."""
+
+    def __init__(self, lab: Lab, asked: Sequence[tuple[int, Asked]]) -> None:
+        self.lab, self.asked = lab, asked
+        self.stores = [lab.captions(texts, s) for s, texts in enumerate(lab.run.captions)]
+        self.vectors = [lab.embedder.embed([caption.text for caption in store]) for store in self.stores]
+        self.queries = lab.embedder.embed([question.text for _, question in asked])
+
+    def choose(self, number: int, budget: int, way: str) -> list[Caption]:
+        stream, question = self.asked[number]
+        ended = round(question.at / 8)
+        captions = self.stores[stream][:ended]
+        if way == "most recent":
+            return fill(captions, range(ended - 1, -1, -1), budget)
+        if way == "random":
+            return fill(captions, np.random.default_rng((stream, number, 3)).permutation(ended).tolist(), budget)
+        return select_captions(
+            captions,
+            self.vectors[stream][:ended],
+            self.queries[number],
+            budget_tokens=budget,
+            lambda_=float(way.rsplit(" ", 1)[1]) if way.startswith("MMR") else 0.5,
+            first=captions_around(captions, spans_in(question.text, question.at)) if "first" in way else (),
+        )
+
+
+def _row(library: Library, table: Table, budget: int, way: str) -> None:
+    lab = library.lab
     encoder = Encoder(lab.backbone)
     prompts, answers, found, counts = [], [], [], []
-    for number, (stream, question) in enumerate(lab.retrieved):
-        ended = round(question.at / 8)
-        captions = stores[stream][:ended]
-        if way == "most recent":
-            chosen = fill(captions, range(ended - 1, -1, -1), budget)
-        elif way == "random":
-            chosen = fill(captions, np.random.default_rng((stream, number, 3)).permutation(ended).tolist(), budget)
-        else:
-            value = float(way.rsplit(" ", 1)[1]) if way.startswith("MMR") else 1.0
-            chosen = select_captions(
-                captions, vectors[stream][:ended], queries[number], budget_tokens=budget, lambda_=value
-            )
+    for number, (_, question) in enumerate(library.asked):
+        chosen = library.choose(number, budget, way)
         lines = [caption_line(c.start, c.end, c.text) for c in chosen]
         prompts.append(list_prompt(lab.backbone, lab.config.answer_prompt, lines, question.text))
         answers.append(encoder.answer(question.answer))
         counts.append(len(chosen))
-        if question.kind in ("when", "after", "before"):
+        if question.kind in ("when", "after", "before", "at"):
             low, high = question.evidence
             wanted = {round(low / 8), round(high / 8) - 1}
             found.append(wanted <= {caption.index for caption in chosen})

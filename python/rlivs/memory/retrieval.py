@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 import numpy as np
 
@@ -31,30 +32,48 @@ def select_captions(
     *,
     budget_tokens: int,
     lambda_: float = 0.5,
-    cost: Callable[[Caption], int] = lambda caption: caption.num_tokens,
+    first: Collection[int] = (),
 ) -> list[Caption]:
-    """The captions to answer from, in the order given (chronological), costing `budget_tokens` at most.
+    """The captions to answer from, in the order given (chronological), of `budget_tokens` tokens at most.
 
     All of them if they fit. Else each in the order of maximal marginal relevance, unless it no longer fits: a long
-    caption is passed over, shorter ones behind it may still be taken. Empty if not one fits.
+    caption is passed over, shorter ones behind it may still be taken. Empty if not one fits. Those whose numbers are in
+    `first`, such as `captions_around` gives, are taken before all others, in the same order among themselves.
 
     embeddings: `[len(captions), d]`, row by row those of `captions`; query: `[d]`; both L2-normalised.
     Raises ValueError for shapes that do not agree.
     """
     if len(captions) != len(embeddings):
         raise ValueError(f"{len(captions)} captions but {len(embeddings)} embeddings; give one for each")
-    costs = [cost(caption) for caption in captions]
+    costs = [caption.num_tokens for caption in captions]
     if sum(costs) <= budget_tokens:
         return list(captions)
     left, cheapest = budget_tokens, min(costs)
     chosen = []
-    for index in _by_marginal_relevance(query, embeddings, lambda_):
+    rows = np.array(sorted(first), dtype=np.intp)
+    before = (int(rows[i]) for i in _by_marginal_relevance(query, embeddings[rows], lambda_))
+    others = (i for i in _by_marginal_relevance(query, embeddings, lambda_) if i not in first)
+    for index in chain(before, others):
         if costs[index] <= left:
             chosen.append(index)
             left -= costs[index]
         if left < cheapest:
             break
     return [captions[index] for index in sorted(chosen)]
+
+
+def captions_around(captions: Sequence[Caption], spans: Iterable[tuple[float, float]]) -> set[int]:
+    """The numbers of the captions of these spans `[start, end)` in seconds, with the one before and the one after each.
+
+    The neighbours are there for questions about what came before or after, and for spans without a caption, such as a
+    gap of the stream. `captions` must be chronological.
+    """
+    found: set[int] = set()
+    for start, end in spans:
+        low = bisect_right(captions, start, key=lambda caption: caption.end)
+        high = bisect_left(captions, end, key=lambda caption: caption.start)
+        found.update(range(max(0, low - 1), min(len(captions), max(low, high) + 1)))
+    return found
 
 
 def _by_marginal_relevance(query: np.ndarray, embeddings: np.ndarray, lambda_: float) -> Iterator[int]:

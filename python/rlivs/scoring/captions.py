@@ -32,13 +32,14 @@ def new_ids(out: Any, generation: Generation | None) -> torch.Tensor:
 def counted_rows(
     ids: torch.Tensor, eos_token_ids: tuple[int, ...], include_last_prompt_row: bool, padding_id: int | None = None
 ) -> torch.Tensor:
-    """Bool `[B, T]`: which of the rows from the first one on count for each caption, ids `[B, N]`.
+    """Bool `[B, N]`: which of the rows from the last prompt row on count for each caption, ids `[B, N]`.
 
     A caption is its tokens up to and including the first end-of-sequence token; what follows is padding, and so are
-    `padding_id`s at its end, where captions may end otherwise. Its first token always counts. With
-    `include_last_prompt_row`, row t is the one that produced token t (T = N; row 0 is the last prompt row), and every
-    token of the caption counts. Without, row t is that of token t itself (T = N - 1): every token of the caption
-    but its last one, whose row is never computed in plain decoding.
+    `padding_id`s at its end, where captions may end otherwise. Its first token always counts. Row t is the one that
+    produced token t, and is itself the row of token t - 1 (row 0: the last prompt row). With `include_last_prompt_row`
+    the rows that produced the caption's tokens count. Without, those of the tokens themselves: every token of the
+    caption but its last one, whose row is never computed in plain decoding. A caption of one token has no such row; the
+    one that produced it counts.
     """
     ends = torch.zeros_like(ids, dtype=torch.bool)
     for token in eos_token_ids:
@@ -48,4 +49,6 @@ def counted_rows(
         words = (ids != padding_id) | (ends & caption)
         words[:, 0] = True
         caption &= words.int().flip(1).cumsum(1).flip(1) > 0
-    return caption if include_last_prompt_row else caption[:, 1:]
+    if not include_last_prompt_row:
+        caption[:, 0] = caption.sum(1) == 1
+    return caption

@@ -86,7 +86,8 @@ class Handle:
 
         columns: the prompt positions to score, in the padded prompt; one slice for all batch rows, or one each, of
         equal lengths. With `include_last_prompt_row` the rows averaged are those whose forward pass produces the
-        caption's tokens; without, those of the tokens themselves, except the last one's, which is never computed.
+        caption's tokens; without, those of the tokens themselves, except the last one's, which is never computed (of
+        a caption of one token, the row that produced it).
         prompt_length: positions of the padded prompt; found where `generate` runs, or a loop feeds every new token
         but the last; give it for any other loop. Of several generate calls the last one counts. Raises InputError
         for columns that are no range or lie beyond the prompt, and, from within the model, for decoding that the
@@ -143,9 +144,11 @@ class Handle:
                 self._watch(clip if self._open else None)
         else:
             key_starts = clip.key_starts()
-        first_row = prompt_length - 1 if clip.include_last_prompt_row else prompt_length
         padding = None if clip.generation is None else clip.generation.padding_id
         counted = counted_rows(ids, self._eos_token_ids(clip), clip.include_last_prompt_row, padding)
+        first_row = prompt_length - 1
+        if not counted[:, 0].any():  # then the prompt may have run before the clip was entered
+            first_row, counted = first_row + 1, counted[:, 1:]
         for recorder in self._recorders:
             recorder.check_rows(first_row, *counted.shape)
         columns = Columns(clip.starts_of(ids.shape[0]), clip.num_columns, key_starts)

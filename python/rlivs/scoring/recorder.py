@@ -170,8 +170,6 @@ class LayerRecorder:
             raise InputError(
                 f"got {batch} captions but the model ran {self.key.shape[0]}; pass the ids of every batch row"
             )
-        if num_rows == 0:
-            raise InputError("a caption of one token has no row of its own; use include_last_prompt_row=True")
         if self.stash.lowest is None or first < self.stash.lowest or first + num_rows > int(self.end):
             raise InputError(
                 f"the caption's rows are positions {first} to {first + num_rows - 1}, the clip ran "

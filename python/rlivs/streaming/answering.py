@@ -13,9 +13,9 @@ from rlivs.config import PipelineConfig
 from rlivs.decoding import TextStream, decode_text, greedy_tokens
 from rlivs.errors import InputError
 from rlivs.memory.embedders import Embedder
-from rlivs.memory.retrieval import select_captions
+from rlivs.memory.retrieval import captions_around, select_captions
 from rlivs.memory.store import Caption
-from rlivs.times import format_time
+from rlivs.times import format_time, spans_in
 from rlivs.video import Frame, make_clips
 
 
@@ -68,18 +68,22 @@ def answer_prompt(
     embedder: Embedder,
     config: PipelineConfig,
     question: str,
+    at: float,
     captions: Sequence[Caption],
     embeddings: np.ndarray,
 ) -> tuple[Prompt, tuple[Caption, ...]]:
-    """The prompt of an answer, and the captions in it: the best by MMR over `embeddings` `[n, d]` that fit the budget,
-    in order of time."""
+    """The prompt of an answer, and the captions in it, in order of time.
+
+    All captions if they fit the budget; else first those of the times that the question names, as embeddings know no
+    time, then the best by MMR over `embeddings` `[n, d]`.
+    """
     chosen = select_captions(
         captions,
         embeddings,
         embedder.embed([question])[0],
         budget_tokens=captions_budget(backbone, config, question),
         lambda_=config.mmr_lambda,
-        cost=lambda caption: caption.num_tokens,
+        first=captions_around(captions, spans_in(question, at)),
     )
     if captions and not chosen:
         raise InputError(
@@ -100,7 +104,7 @@ def answer_steps(
     embeddings: np.ndarray,
     on_text: Callable[[str], None] | None = None,
 ) -> AnswerSteps:
-    """Answer from captions (section 3.3): MMR over `embeddings` `[n, d]`, budget, chronological order, greedy text.
+    """Answer from captions (section 3.3): choice over `embeddings` `[n, d]`, budget, chronological order, greedy text.
 
     Pauses after each step of the model. `captions` must already be those that ended by `at`. Raises InputError for an
     empty question or no caption.
@@ -108,7 +112,7 @@ def answer_steps(
     question = check_question(question)
     if not captions:
         raise InputError(f"nothing had been captioned by {format_time(at)}; ask about a later moment")
-    prompt, chosen = answer_prompt(backbone, embedder, config, question, captions, embeddings)
+    prompt, chosen = answer_prompt(backbone, embedder, config, question, at, captions, embeddings)
     text = yield from _speak(backbone, prompt, config.max_answer_tokens, on_text)
     return Answer(question=question, text=text, at=at, citations=chosen)
 

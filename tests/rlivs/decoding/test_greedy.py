@@ -87,20 +87,15 @@ def test_500_clips_leave_nothing_behind(backbone):
 def test_scores_are_those_under_generate(ending, mode, include_last_prompt_row, monkeypatch):
     # the tap asks the model which tokens end a text
     monkeypatch.setattr(ending.model.generation_config, "eos_token_id", list(ending.eos_token_ids))
-    checked = 0
     with patch(ending.model, layers="all", mode=mode) as handle:
         for seed in range(8):
             prompt = random_prompt(seed, 12, 60)
             with handle.clip(prompt.columns, include_last_prompt_row):
                 expected_ids = by_generate(ending, prompt, 12)
-                if expected_ids.shape[1] == 1 and not include_last_prompt_row:
-                    continue
                 expected = handle.scores(expected_ids)
             with handle.clip(prompt.columns, include_last_prompt_row, prompt_length=prompt.length):
                 ids = generate_greedily(ending, prompt, 12)
             torch.testing.assert_close(handle.scores(ids), expected, rtol=1e-6, atol=1e-8)
-            checked += 1
-    assert checked >= 5
 
 
 @pytest.fixture

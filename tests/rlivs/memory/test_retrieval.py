@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlivs.memory import retrieval
-from rlivs.memory.retrieval import maximal_marginal_relevance, select_captions
+from rlivs.memory.retrieval import captions_around, maximal_marginal_relevance, select_captions
 from rlivs.memory.store import Caption
 
 
@@ -122,19 +122,38 @@ def test_captions_within_the_budget(seed, costs, budget):
     assert [caption.index for caption in selected] == sorted(expected)
 
 
-def test_a_cost_of_ones_own():
-    captions = captions_costing([1, 1, 1])
-    embeddings = np.eye(3, dtype=np.float32)
-    query = np.array([0.1, 0.9, 0.5], np.float32)
-    chosen = select_captions(captions, embeddings, query, budget_tokens=20, cost=lambda caption: 10, lambda_=1.0)
-    assert [caption.index for caption in chosen] == [1, 2]
-
-
 def test_a_caption_too_long_is_passed_over():
     captions = captions_costing([50, 4, 4, 4])
     embeddings = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], np.float32)
     chosen = select_captions(captions, embeddings, embeddings[0], budget_tokens=9, lambda_=1.0)
     assert [caption.index for caption in chosen] == [1, 2]
+
+
+def test_those_that_come_first_leave_the_rest_in_order():
+    captions = captions_costing([4, 4, 4, 4, 4])
+    embeddings = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0.28, 0.96], [0, 1]], np.float32)
+
+    def chosen(budget: int, first: list[int]) -> list[int]:
+        found = select_captions(captions, embeddings, embeddings[0], budget_tokens=budget, lambda_=1.0, first=first)
+        return [caption.index for caption in found]
+
+    assert chosen(8, []) == [0, 1]
+    assert chosen(8, [4]) == [0, 4]
+    assert chosen(8, [3, 4, 2]) == [2, 3]
+    assert chosen(16, [4, 3]) == [0, 1, 3, 4]
+    assert chosen(4, [0, 1]) == [0]
+
+
+def test_captions_around_a_span():
+    captions = [Caption("a", i, start, start + 8.0, "", 1, ()) for i, start in enumerate((0.0, 8.0, 16.0, 40.0, 48.0))]
+    assert captions_around(captions, []) == set()
+    assert captions_around(captions, [(8, 9)]) == {0, 1, 2}
+    assert captions_around(captions, [(15.5, 16.5)]) == {0, 1, 2, 3}
+    assert captions_around(captions, [(30, 31)]) == {2, 3}, "in a gap: what lies on both sides"
+    assert captions_around(captions, [(500, 501)]) == {4}
+    assert captions_around(captions, [(-90, -60)]) == {0}
+    assert captions_around(captions, [(0, 1), (48, 49)]) == {0, 1, 3, 4}
+    assert captions_around([], [(0, 1)]) == set()
 
 
 def test_no_budget_no_captions():

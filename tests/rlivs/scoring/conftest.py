@@ -269,16 +269,14 @@ class Twins:
         lengths: list[int],
         include_last_prompt_row: bool = True,
     ) -> torch.Tensor:
-        """Mean over layers, heads and rows, from the eager pass: `lengths[b]` caption tokens count in batch row b.
-
-        Where no row counts, zeros.
-        """
+        """Mean over layers, heads and rows, from the eager pass: `lengths[b]` caption tokens count in batch row b."""
         weights = self.attentions(embeds, mask, ids)
         rows = []
         for b, (column, length) in enumerate(zip(columns, lengths, strict=True)):
             first = embeds.shape[1] - 1
-            chosen = slice(first, first + length) if include_last_prompt_row else slice(first + 1, first + length)
-            rows.append(weights[list(layers), b, :, chosen, column].mean((0, 1, 2)).nan_to_num())
+            skipped = 0 if include_last_prompt_row or length == 1 else 1
+            chosen = slice(first + skipped, first + length)
+            rows.append(weights[list(layers), b, :, chosen, column].mean((0, 1, 2)))
         return torch.stack(rows)
 
 

@@ -51,6 +51,29 @@ def test_one_caption(twins, make_prompts, group, include_last_prompt_row, mode):
     assert_same(scores, expected)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_caption_of_one_token_is_scored_by_the_row_that_produced_it(twins, make_prompts, mode):
+    pair = group_twins(twins, 7)
+    prompt = make_prompts(pair, 2)
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(prompt.columns, include_last_prompt_row=False):
+            ids = pair.model.generate(inputs_embeds=prompt.embeds, attention_mask=prompt.mask, max_new_tokens=1)
+        scores = handle.scores(ids)
+    assert_same(scores, pair.expected(handle.layers, prompt.embeds, prompt.mask, ids, prompt.columns, [1, 1]))
+
+
+def test_a_prompt_that_ran_before_the_clip_lacks_only_its_own_row(twins, make_prompts):
+    pair = group_twins(twins, 7)
+    prompt = make_prompts(pair, 1)
+    ids = prompt.ids[:, :4]
+    with patch(pair.model) as handle, torch.no_grad():
+        cache = pair.model(prompt.ids, use_cache=True).past_key_values
+        with handle.clip(prompt.columns, include_last_prompt_row=False, prompt_length=30):
+            pair.model(ids[:, :3], past_key_values=cache)
+        scores = handle.scores(ids)
+    assert_same(scores, pair.expected(handle.layers, prompt.embeds, prompt.mask, ids, prompt.columns, [4], False))
+
+
 def ragged(ids):
     """An end-of-sequence token that ends the rows at different places, and the lengths of the captions it leaves."""
     for token in ids[:, :4].flatten().tolist():

@@ -154,14 +154,6 @@ def test_no_caption_token(pair, prompt):
             handle.scores(prompt.ids[:, :0])
 
 
-def test_a_caption_of_one_token_has_no_row_of_its_own(pair, prompt):
-    with patch(pair.model) as handle:
-        with handle.clip(COLUMNS, include_last_prompt_row=False):
-            out = generate(pair, prompt, num_new=1)
-        with pytest.raises(InputError, match="no row of its own; use include_last_prompt_row=True"):
-            handle.scores(out)
-
-
 def test_columns_beyond_the_prompt(pair, prompt):
     message = "columns end at 31, beyond the prompt of 30 positions"
     with patch(pair.model) as handle:

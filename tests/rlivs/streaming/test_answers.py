@@ -81,6 +81,17 @@ def test_citations_are_in_order_and_within_the_budget(session, monkeypatch):
         assert caption_line(cited.start, cited.end, cited.text) in prompts[-1]
 
 
+def test_a_time_in_the_question_brings_its_captions(session):
+    session.config = session.config.model_copy(update={"context_budget": 100})
+
+    def cited(question: str, at: float | None = None) -> set[int]:
+        return {caption.index for caption in session.ask(question, at=at).citations}
+
+    assert not {24, 25, 26} <= cited("What did the red circle do?")
+    assert {24, 25, 26} <= cited("What did the red circle do at 3:20?")
+    assert cited("What happened in the last 10 seconds?", at=200.0) >= {23, 24}
+
+
 def test_the_budget_never_exceeds_the_model(session):
     backbone = session._backbone
     config = session.config.model_copy(update={"context_budget": 10**9})
