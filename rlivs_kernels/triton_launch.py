@@ -16,6 +16,7 @@ from torch import Tensor
 
 LOG2E = math.log2(math.e)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+MAX_HEAD_DIM = 256
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -105,10 +106,15 @@ def launch(
         kernel[grid](*arguments, **constants, **options)
 
 
-def device_limit(query: Tensor) -> str | None:
-    """Why Triton kernels cannot run on this tensor's device and dtype; None when they can."""
+def query_limit(query: Tensor) -> str | None:
+    """Why Triton kernels cannot run on a query [B, Hq, T, D] of this device, dtype and layout; None when they can."""
     if query.dtype not in DTYPES:
         return f"it takes float16, bfloat16 and float32, not {str(query.dtype).removeprefix('torch.')}"
+    if query.shape[3] > MAX_HEAD_DIM:
+        return f"it takes head sizes up to {MAX_HEAD_DIM}, not {query.shape[3]}"
+    # Within a batch row the kernels count in 32 bits.
+    if sum(stride * size for stride, size in zip(query.stride()[1:], query.shape[1:], strict=True)) >= 2**31:
+        return "query spreads one batch row over 2^31 elements or more"
     if _observer is not None:
         return None
     if query.device.type != "cuda":

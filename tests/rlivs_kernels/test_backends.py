@@ -36,6 +36,9 @@ def test_triton_names_its_limits():
         attention_column_sums(query.double(), key.double(), **call)
     with pytest.raises(ValueError, match="head sizes up to 256, not 320"):
         attention_column_sums(query.repeat(1, 1, 1, 20), key.repeat(1, 1, 1, 20), **call)
+    vast = torch.empty_strided((1, 4, 3, 16), (0, 2**29, 16, 1), device="meta")
+    assert "one batch row over 2^31 elements" in triton_column_sums.limit(vast, key)
+    assert "one batch row over 2^31 elements" in triton_decode.limit(vast, key)
     with pytest.raises(ValueError, match="not float64"):
         decode_attention(query[:, :, :1].double(), key.double(), key.double(), key_lengths=3, backend="triton")
     wide = torch.zeros(1, 1, 9, 320, device=DEVICE)

@@ -10,10 +10,9 @@ import triton
 from torch import Tensor
 
 from rlivs_kernels.ops.column_sums import triton_kernels
-from rlivs_kernels.triton_launch import LOG2E, Tiles, chip_of, device_limit, launch, splits_for
+from rlivs_kernels.triton_launch import LOG2E, Tiles, chip_of, launch, query_limit, splits_for
 
 LAYERS_A_LAUNCH = 4
-MAX_HEAD_DIM = 256
 MAX_SPLITS = 16
 
 # By (as large as Hopper, bytes an element, padded head size): tiles chosen from floors and compile reports, see
@@ -58,10 +57,7 @@ NARROW_COLUMN_TILES = {
 
 def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
     """Why this backend cannot serve the call; None when it can."""
-    reason = device_limit(query)
-    if reason is None and query.shape[3] > MAX_HEAD_DIM:
-        reason = f"it takes head sizes up to {MAX_HEAD_DIM}, not {query.shape[3]}"
-    return reason
+    return query_limit(query)
 
 
 def attention_column_sums_triton(

@@ -5,9 +5,8 @@ import triton
 from torch import Tensor
 
 from rlivs_kernels.ops.decode_attention import triton_kernels
-from rlivs_kernels.triton_launch import LOG2E, Tiles, chip_of, device_limit, launch
+from rlivs_kernels.triton_launch import LOG2E, Tiles, chip_of, launch, query_limit
 
-MAX_HEAD_DIM = 256
 MAX_SPLITS = 128
 COLUMNS_A_PROGRAM = 32
 HEADS_A_STEP = 32
@@ -33,10 +32,7 @@ SPLIT_TILES = {
 
 def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
     """Why this backend cannot serve the call; None when it can."""
-    reason = device_limit(query)
-    if reason is None and query.shape[3] > MAX_HEAD_DIM:
-        reason = f"it takes head sizes up to {MAX_HEAD_DIM}, not {query.shape[3]}"
-    return reason
+    return query_limit(query)
 
 
 def decode_attention_triton(
