@@ -50,8 +50,11 @@ def why_not(index: int, attention: Any) -> str | None:
         return f"layer {index} sees later positions too, and only causal attention is scored; take a decoder"
     if attention is None or getattr(attention, "is_kv_shared_layer", False):
         return f"layer {index} keeps no keys of its own; {another}"
-    if _is_windowed(attention):
+    layer_type = _layer_type(attention)
+    if _is_windowed(attention, layer_type):
         return f"layer {index} attends to a sliding window and drops older keys; {another}"
+    if any(kind in layer_type for kind in ("sparse", "compressed", "indexed")):
+        return f"layer {index} attends only to keys that it chooses itself (sparse attention); {another}"
     forward = inspect.unwrap(type(attention).forward)
     if "ALL_ATTENTION_FUNCTIONS" not in forward.__code__.co_names:
         return (
@@ -61,15 +64,20 @@ def why_not(index: int, attention: Any) -> str | None:
     return None
 
 
-def _is_windowed(attention: Any) -> bool:
-    config = getattr(attention, "config", None)
+def _layer_type(attention: Any) -> str:
+    """As transformers names it, "" where it has no name."""
     layer_type = getattr(attention, "layer_type", None)
     if layer_type is None:
-        layer_types = getattr(config, "layer_types", None)
-        layer_type = layer_types[attention.layer_idx] if layer_types else None
-    if layer_type is not None:
+        layer_types = getattr(getattr(attention, "config", None), "layer_types", None)
+        layer_type = layer_types[attention.layer_idx] if layer_types else ""
+    return layer_type
+
+
+def _is_windowed(attention: Any, layer_type: str) -> bool:
+    if layer_type:
         return "sliding" in layer_type or "chunked" in layer_type
-    return bool(getattr(attention, "is_sliding", False) or getattr(config, "sliding_window", None))
+    window = getattr(getattr(attention, "config", None), "sliding_window", None)
+    return bool(getattr(attention, "is_sliding", False) or window)
 
 
 def choose_layers(layers: str | int | Sequence[int], attentions: Sequence[Any]) -> tuple[int, ...]:

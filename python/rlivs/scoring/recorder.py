@@ -148,7 +148,7 @@ class LayerRecorder:
             raise InputError(
                 f"layer {self.index} attends to a sliding window; choose full-attention layers, or layers='auto'"
             )
-        for name in ("s_aux", "position_bias"):
+        for name in ("s_aux", "sinks", "position_bias"):
             if options.get(name) is not None:
                 raise InputError(f"layer {self.index} changes its attention by '{name}', which scoring does not cover")
 

@@ -51,6 +51,16 @@ def test_a_sliding_layer_is_refused(twins):
         patch(twins("gemma3").model, layers=2)
 
 
+@pytest.mark.parametrize("kind", ["indexed_attention", "minimax_m3_sparse", "compressed_sparse_attention"])
+def test_a_layer_that_chooses_its_keys_is_refused(kind):
+    """Some ask for their attention by name, and would attend to all keys under another."""
+    attentions = attentions_of(2)
+    attentions[1].layer_type = kind
+    assert choose_layers("all", attentions) == (0,)
+    with pytest.raises(InputError, match=r"layer 1 attends only to keys that it chooses itself.*layers='auto'"):
+        choose_layers(1, attentions)
+
+
 def test_a_layer_that_borrows_its_keys_is_refused():
     config = Gemma3nTextConfig(
         vocab_size=16,
