@@ -12,6 +12,9 @@ from rlivs.errors import InputError
 from rlivs.scoring.clip import Clip
 from rlivs.scoring.recorder import LayerRecorder
 
+# Of cache layers that hold more than keys and values: linear attention, indexers.
+_MORE_STATES = ("conv_states", "update_indexer", "update_index")
+
 
 @torch.no_grad()
 def feed_caption(
@@ -79,8 +82,10 @@ def _prompt_cache(cache: Cache, batch_rows: torch.Tensor, prompt_length: int) ->
     layers: Sequence[Any] = cache.layers
     for index, layer in enumerate(layers):
         states: list[Any] = [getattr(layer, "keys", None), getattr(layer, "values", None)]
-        if any(state is None or state.dim() != 4 for state in states) or states[0].shape[2] < int(
-            layer.get_seq_length()
+        if (
+            any(hasattr(layer, more) for more in _MORE_STATES)
+            or any(state is None or state.dim() != 4 for state in states)
+            or states[0].shape[2] < int(layer.get_seq_length())
         ):
             raise InputError(
                 f"layer {index}'s cache no longer holds the prompt (sliding window, quantised or linear attention), so "

@@ -314,6 +314,17 @@ def test_a_cache_that_cannot_be_fed_again(twins):
             handle.scores(out)
 
 
+def test_a_cache_that_holds_more_than_keys(pair, prompt):
+    """A layer of attention beside a state space: its state after the prompt is no longer there."""
+    with patch(pair.model, mode="rescore") as handle:
+        with handle.clip(COLUMNS):
+            cache = DynamicCache()
+            out = generate(pair, prompt, past_key_values=cache)
+        cache.layers[1].conv_states = {}
+        with pytest.raises(InputError, match=r"layer 1's cache no longer holds the prompt.*mode='deferred'"):
+            handle.scores(out)
+
+
 called: list[int] = []
 
 
