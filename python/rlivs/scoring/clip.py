@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Clip:
         self._last_column = max(self.starts) + self.num_columns - 1
         self._prompt_length = prompt_length
         self._rescore = rescore
+        self._opener = self._thread = get_ident()
         self._restart()
         if prompt_length is not None:
             self._check_columns(prompt_length)
@@ -53,6 +55,28 @@ class Clip:
         """The earliest position whose query row may be needed: the last prompt row is no earlier."""
         return self._last_column
 
+    def may_generate(self) -> bool:
+        """Whether a generate call that this thread begins is the clip's.
+
+        In the thread that opened the clip it is; in another one, unless that thread has generated. Raises InputError
+        beside a call of the clip's in another thread than the one that opened it: which is meant cannot be known.
+        """
+        if get_ident() == self._thread or self.generation is None:
+            return True
+        if self._thread == self._opener:
+            return False
+        if self.generation.running:
+            raise InputError("another thread generates in this clip; wait for it, or generate where the clip is opened")
+        return True
+
+    def is_elsewhere(self) -> bool:
+        """Whether this thread's calls are none of the clip's, because it was opened, or generate ran, in another."""
+        return not torch.compiler.is_compiling() and self._thread != get_ident()
+
+    def move_here(self) -> None:
+        """From now on, this thread's calls are the clip's."""
+        self._thread = get_ident()
+
     def see_generate(self, generation: Generation) -> None:
         """generate is about to run. Raises InputError for a way of decoding this mode cannot score."""
         if not self._rescore and generation.num_beams > 1:
@@ -61,6 +85,7 @@ class Clip:
             self.check_may_lack_cache()
         self._check_columns(generation.prompt_length)
         self._restart()
+        self.move_here()
         self.generation = generation
         self._embedded = generation.embedded
 

@@ -28,6 +28,7 @@ class Generation:
     embedded: bool
     padding_id: int | None
     returned_length: int | None = None
+    running: bool = True
 
 
 def read_generation(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generation:
@@ -92,7 +93,10 @@ def watched_generate(model: Any, begin: Callable[[Generation], None]) -> Iterato
     def generate(*args: Any, **kwargs: Any) -> Any:
         generation = read_generation(model, args, kwargs)
         begin(generation)
-        out = original(*args, **kwargs)
+        try:
+            out = original(*args, **kwargs)
+        finally:
+            generation.running = False
         generation.returned_length = returned_ids(out).shape[1]
         return out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,7 @@ from rlivs.scoring.sums import Columns, mean_attention
 
 MODES = ("deferred", "fused", "rescore")
 OLDEST_TRANSFORMERS = "5.17.0"
+_ONE_AT_A_TIME = Lock()  # not the handle's own: what a patched model holds must be copyable
 
 
 def patch(model: nn.Module, layers: str | int | Sequence[int] = "auto", mode: str = "deferred") -> Handle:
@@ -89,9 +91,9 @@ class Handle:
         caption's tokens; without, those of the tokens themselves, except the last one's, which is never computed (of
         a caption of one token, the row that produced it).
         prompt_length: positions of the padded prompt; found where `generate` runs, or a loop feeds every new token
-        but the last; give it for any other loop. Of several generate calls the last one counts. Raises InputError
-        for columns that are no range or lie beyond the prompt, and, from within the model, for decoding that the
-        mode cannot score.
+        but the last; give it for any other loop, which must run in this thread. Of several generate calls the last one
+        counts; those of other threads beside or after one of this thread do not. Raises InputError for columns that are
+        no range or lie beyond the prompt, and, from within the model, for decoding that the mode cannot score.
         """
         if not self._hooks:
             raise InputError("this handle was removed; patch the model again")
@@ -138,6 +140,7 @@ class Handle:
         prompt_length = clip.prompt_length(ids.shape[1], int(self._recorders[0].end))
         if self.mode == "rescore":
             self._watch(clip)
+            clip.move_here()
             try:
                 key_starts = feed_caption(self._decoder, self._recorders, clip, ids, prompt_length)
             finally:
@@ -200,15 +203,18 @@ class Handle:
         return as_ids(getattr(config, "eos_token_id", None))
 
     def _see_generate(self, generation: Generation) -> None:
-        clip = self._recorders[0].clip
-        if clip is not None:
-            clip.see_generate(generation)
-            self._start(clip)
+        with _ONE_AT_A_TIME:
+            clip = self._recorders[0].clip
+            if clip is not None and clip.may_generate():
+                clip.see_generate(generation)
+                self._start(clip)
 
     def _see_inputs(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._recorders[0].clip is not None:
-            self._recorders[0].clip.see_inputs(kwargs.get("inputs_embeds"), kwargs.get("position_ids"))
+        clip = self._recorders[0].clip
+        if clip is not None and not clip.is_elsewhere():
+            clip.see_inputs(kwargs.get("inputs_embeds"), kwargs.get("position_ids"))
 
     def _see_positions(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._recorders[0].clip is not None:
-            self._recorders[0].clip.see_positions(kwargs["position_ids"] if "position_ids" in kwargs else args[1])
+        clip = self._recorders[0].clip
+        if clip is not None and not clip.is_elsewhere():
+            clip.see_positions(kwargs["position_ids"] if "position_ids" in kwargs else args[1])

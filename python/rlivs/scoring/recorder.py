@@ -51,7 +51,7 @@ class LayerRecorder:
 
     def see_inputs(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook of the attention module: the attention function is not given the cache."""
-        if self.clip is not None:
+        if self.clip is not None and not self.clip.is_elsewhere():
             self._cache = next((value for value in (*kwargs.values(), *args) if isinstance(value, Cache)), None)
 
     def attend(
@@ -62,7 +62,9 @@ class LayerRecorder:
         `record` must be told of the call all the same.
         """
         clip = self.clip
-        if self.steps is None or clip is None or not self._prompt_done or not clip.is_own(self._cache):
+        if self.steps is None or clip is None or clip.is_elsewhere():
+            return None
+        if not self._prompt_done or not clip.is_own(self._cache):
             return None
         refusal = step_refusal(query, key, value, options)
         if refusal is not None:
@@ -76,9 +78,12 @@ class LayerRecorder:
 
     def record(self, query: torch.Tensor, key: torch.Tensor, attention_mask: Any, options: dict[str, Any]) -> None:
         """Keep the rows of one call: query `[B, Hq, q, D]` after RoPE, key `[B, Hkv, S, D]` with the cache's."""
-        clip, cache, self._cache = self.clip, self._cache, None
+        clip = self.clip
+        if clip is None or clip.is_elsewhere():
+            return
+        cache, self._cache = self._cache, None
         scored, self._scored = self._scored, False
-        if clip is None or not clip.is_own(cache):
+        if not clip.is_own(cache):
             return
         query, length, num_rows = query.detach(), self._length(clip, cache, key), query.shape[2]
         if isinstance(length, torch.Tensor) and isinstance(self.end, torch.Tensor) and num_rows == 1:

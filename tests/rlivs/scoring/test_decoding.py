@@ -1,9 +1,12 @@
 """Every way of decoding that transformers offers, and loops of one's own, against one eager pass."""
 
+import threading
+
 import pytest
 import torch
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel, StaticCache
 
+from rlivs.errors import InputError
 from rlivs.scoring import patch
 
 COLUMNS = slice(6, 15)
@@ -249,6 +252,78 @@ def test_a_pause_is_no_part_of_the_clip(pair, make_prompts, make_words, mode):
     with patch(pair.model, mode=mode) as handle:
         with handle.clip(COLUMNS):
             out = pair.model.generate(prompt.ids, max_new_tokens=6, do_sample=False, streamer=Interrupting())
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [6])
+
+
+def in_another_thread(function):
+    thread = threading.Thread(target=function)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_another_thread_is_no_part_of_the_clip(pair, make_prompts, make_words, mode):
+    """Between two tokens, and before the scores are read, it generates as many from a prompt as long."""
+    prompt = make_prompts(pair, 1)
+
+    def other():
+        pair.model.generate(make_words(1, 30, 5), max_new_tokens=6, do_sample=False)
+
+    class Interrupting:
+        def put(self, ids):
+            in_another_thread(other).join()
+
+        def end(self):
+            pass
+
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(COLUMNS):
+            out = pair.model.generate(prompt.ids, max_new_tokens=6, do_sample=False, streamer=Interrupting())
+            in_another_thread(other).join()
+        scores = handle.scores(out)
+    check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [6])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_generating_in_another_thread(pair, make_prompts, make_words, mode):
+    """As for a streamer that this thread reads from; of several calls the last one counts."""
+    prompt, found = make_prompts(pair, 1), []
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(COLUMNS):
+            for ids in (make_words(1, 30, 5), prompt.ids):
+                in_another_thread(
+                    lambda ids=ids: found.append(pair.model.generate(ids, max_new_tokens=6, do_sample=False))
+                ).join()
+        scores = handle.scores(found[-1])
+    check(pair, handle, scores, prompt, found[-1][:, 30:], [COLUMNS], [6])
+
+
+def test_two_threads_beside_the_one_that_opened_the_clip(pair, make_prompts, make_words):
+    """Which of them is meant cannot be known."""
+    prompt, began, ended = make_prompts(pair, 1), threading.Event(), threading.Event()
+
+    class Waiting:
+        def put(self, ids):
+            began.set()
+            ended.wait(60)
+
+        def end(self):
+            pass
+
+    def generate(ids, **options):
+        return pair.model.generate(ids, max_new_tokens=6, do_sample=False, **options)
+
+    with patch(pair.model) as handle, handle.clip(COLUMNS):
+        thread = in_another_thread(lambda: generate(make_words(1, 30, 5), streamer=Waiting()))
+        assert began.wait(60)
+        try:
+            with pytest.raises(InputError, match="another thread generates in this clip; wait for it"):
+                generate(prompt.ids)
+        finally:
+            ended.set()
+            thread.join()
+        out = generate(prompt.ids)
         scores = handle.scores(out)
     check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [6])
 
