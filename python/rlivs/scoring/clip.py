@@ -55,6 +55,10 @@ class Clip:
         """The earliest position whose query row may be needed: the last prompt row is no earlier."""
         return self._last_column
 
+    def generates_here(self) -> bool:
+        """Whether this thread is within a generate call of the clip's."""
+        return get_ident() == self._thread and self.generation is not None and self.generation.running
+
     def may_generate(self) -> bool:
         """Whether a generate call that this thread begins is the clip's.
 

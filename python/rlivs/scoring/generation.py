@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +82,8 @@ def returned_ids(out: Any) -> Any:
 
 
 @contextmanager
-def watched_generate(model: Any, begin: Callable[[Generation], None]) -> Iterator[None]:
-    """While open, `begin` is told of each `model.generate` call before it runs."""
+def watched_generate(model: Any, begin: Callable[[Generation], AbstractContextManager[None]]) -> Iterator[None]:
+    """While open, `begin` is told of each `model.generate` call, which then runs in the context it returns."""
     original = getattr(model, "generate", None)
     if original is None or getattr(model, "generation_config", None) is None:
         yield
@@ -92,11 +92,11 @@ def watched_generate(model: Any, begin: Callable[[Generation], None]) -> Iterato
     @functools.wraps(original)
     def generate(*args: Any, **kwargs: Any) -> Any:
         generation = read_generation(model, args, kwargs)
-        begin(generation)
-        try:
-            out = original(*args, **kwargs)
-        finally:
-            generation.running = False
+        with begin(generation):
+            try:
+                out = original(*args, **kwargs)
+            finally:
+                generation.running = False
         generation.returned_length = returned_ids(out).shape[1]
         return out
 

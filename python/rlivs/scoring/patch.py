@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from types import TracebackType
 from typing import Any
@@ -202,12 +202,15 @@ class Handle:
         config = getattr(self._model, "generation_config", None) or self._decoder.config
         return as_ids(getattr(config, "eos_token_id", None))
 
-    def _see_generate(self, generation: Generation) -> None:
+    def _see_generate(self, generation: Generation) -> AbstractContextManager[None]:
         with _ONE_AT_A_TIME:
             clip = self._recorders[0].clip
+            if clip is not None and clip.generates_here():
+                return self.paused()  # early exit: the model is its own assistant
             if clip is not None and clip.may_generate():
                 clip.see_generate(generation)
                 self._start(clip)
+            return nullcontext()
 
     def _see_inputs(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         clip = self._recorders[0].clip

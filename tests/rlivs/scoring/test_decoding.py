@@ -72,6 +72,19 @@ def test_prompt_lookup_decoding(pair, make_prompts, make_words, mode, include_la
     check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [new], include_last_prompt_row=include_last_prompt_row)
 
 
+@pytest.mark.filterwarnings("ignore:mode='fused'")
+@pytest.mark.parametrize("mode", MODES)
+def test_the_first_layers_as_an_assistant(pair, make_prompts, mode):
+    """generate calls generate: what the first layers guess with a cache of their own is no part of the clip."""
+    prompt = make_prompts(pair, 1)
+    for layers in ("auto", [0, 1]):
+        with patch(pair.model, layers, mode) as handle:
+            with handle.clip(COLUMNS):
+                out = pair.model.generate(prompt.ids, max_new_tokens=12, do_sample=False, assistant_early_exit=2)
+            scores = handle.scores(out)
+        check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [12])
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_static_cache(pair, make_prompts, mode, batch):
