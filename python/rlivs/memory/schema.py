@@ -82,9 +82,11 @@ _TABLES = (
 
 @contextmanager
 def input_errors(path: Path | str) -> Iterator[None]:
-    """Turn SQLite's errors into InputError, one line with the cure."""
+    """Turn SQLite's errors, and those of text that no file can hold, into InputError, one line with the cure."""
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise InputError(f"{error.object!r} is no UTF-8 text; rename it, or name the stream otherwise") from error
     except sqlite3.ProgrammingError:
         raise  # a mistake of this package
     except sqlite3.DatabaseError as error:
@@ -105,6 +107,13 @@ def _cure(path: Path | str, reason: str) -> str:
 
 def check_place(path: Path) -> None:
     """Raise InputError unless a memory can be read and written, or created, at `path`."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # too long a name, a loop of links, a null byte
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{str(path)!r} cannot be a memory file ({reason}); choose another one") from error
     if path.is_dir():
         raise InputError(f"{path} is a directory; name a memory file in it, such as {path / 'captions.db'}")
     if not path.parent.is_dir():

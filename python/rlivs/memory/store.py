@@ -70,6 +70,7 @@ class CaptionStore:
         self._closed = False
         self._matrices: dict[str, EmbeddingMatrix] = {}
         self._connection = connect(None) if path is None else None
+        self._opened: tuple[Path, tuple[int, int] | None] | None = None
         self._connect_if_there()
 
     @classmethod
@@ -417,7 +418,7 @@ class CaptionStore:
         with self._lock, input_errors(self._name):
             self._connect_if_there()
             if self._connection is None:
-                self._connection = connect(self._path)
+                self._connection = self._connected()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -431,9 +432,20 @@ class CaptionStore:
         """Connect once the file is there: it may be created by another process after this store was opened."""
         if self._closed:
             raise ValueError("the caption store is closed; open it again")
+        if self._opened is not None:
+            place, identity = self._opened
+            if _identity(place) != identity:  # what is written would be lost, or in the log of another file
+                raise InputError(f"{self._path} was deleted or replaced while it was open; open the memory again")
         if self._connection is None and self._path is not None and _has_content(self._path):
             check_file(self._path)
-            self._connection = connect(self._path)
+            self._connection = self._connected()
+
+    def _connected(self) -> sqlite3.Connection:
+        connection = connect(self._path)
+        if self._path is not None:
+            place = self._path.absolute()
+            self._opened = place, _identity(place)
+        return connection
 
     @property
     def _name(self) -> str:
@@ -443,6 +455,14 @@ class CaptionStore:
 def _has_content(path: Path) -> bool:
     """An empty file counts as none: a process was killed before its first transaction."""
     return path.exists() and path.stat().st_size > 0
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _one(connection: sqlite3.Connection, query: str, *values: Any) -> Any:

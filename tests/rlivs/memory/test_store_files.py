@@ -199,6 +199,42 @@ def test_odd_names(tmp_path, monkeypatch, name, add):
         assert store.last_index("a") == 0
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(InputError, match="cannot be a memory file"):
+        CaptionStore.open(tmp_path / name)
+
+
+def test_a_film_whose_name_is_no_text(memory):
+    with CaptionStore.open(memory) as store:
+        for name, source in (("caf\udce9", ""), ("new", "caf\udce9.mp4")):
+            with pytest.raises(InputError, match="is no UTF-8 text"):
+                store.create_stream(name, source=source, settings={})
+        with pytest.raises(InputError, match="is no UTF-8 text"):
+            store.captions("caf\udce9")
+        assert [info.stream for info in store.streams()] == ["door", "yard"]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_deleted_while_it_was_open(memory, add, replaced):
+    """SQLite goes on writing to what no longer has a name, or into the log of the new file."""
+    with CaptionStore.open(memory) as store:
+        add(store, "door", 1)
+        memory.unlink()
+        if replaced:
+            with CaptionStore.open(memory) as other:
+                other.create_stream("gate", source="", settings={})
+                add(other, "gate", 2)
+        with pytest.raises(InputError, match="deleted or replaced while it was open"):
+            store.create_stream("gate", source="", settings={})
+        with pytest.raises(InputError, match="deleted or replaced while it was open"):
+            store.captions("door")
+    if replaced:
+        with CaptionStore.open(memory) as other:
+            add(other, "gate", 1)
+            assert other.last_index("gate") == 2
+
+
 def test_reading_changes_nothing(memory):
     before = contents(memory.parent)
     with CaptionStore.open(memory, create=False) as store:

@@ -112,6 +112,11 @@ def test_empty_questions(session, question):
         session.ask(question)
 
 
+def test_a_question_in_another_encoding(session):
+    with pytest.raises(InputError, match="no UTF-8 text"):
+        session.ask("Who came to the caf\udce9?")
+
+
 def test_special_tokens_in_a_question_do_not_act(session):
     """The question's `<|im_end|>` must not end the turn: the prompt has as many turn ends as that of any other."""
     backbone = session._backbone
