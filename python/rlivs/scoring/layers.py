@@ -37,8 +37,10 @@ def decoder_attentions(decoder: nn.Module) -> list[Any]:
 
 def _self_attention(layer: nn.Module) -> Any:
     for module in layer.modules():
-        is_attention = "attention" in type(module).__name__.lower() and getattr(module, "layer_idx", None) is not None
-        if is_attention and not getattr(module, "is_cross_attention", False):
+        name = type(module).__name__.lower()
+        if module is layer or "attention" not in name or getattr(module, "layer_idx", None) is None:
+            continue
+        if not ("crossattention" in name or getattr(module, "is_cross_attention", False)):
             return module
     return None
 

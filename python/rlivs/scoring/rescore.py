@@ -44,7 +44,7 @@ def feed_caption(
     for recorder in recorders:
         recorder.select(batch_rows)
     if ids.shape[1] > 1:
-        cache = clip.own_cache(_prompt_cache(clip.cache, batch_rows, prompt_length))
+        cache = clip.own_cache(_prompt_cache(clip.cache, recorders[0].index, batch_rows, prompt_length))
         device = decoder.get_input_embeddings().weight.device
         decoder(
             input_ids=ids[:, :-1].to(device),
@@ -76,20 +76,25 @@ def _attention_mask(starts: torch.Tensor | None, batch: int, length: int, device
     return (torch.arange(length, device=device) >= starts.to(device)[:, None]).long()
 
 
-def _prompt_cache(cache: Cache, batch_rows: torch.Tensor, prompt_length: int) -> DynamicCache:
-    """A new cache with the first `prompt_length` keys and values of these batch rows."""
+def _prompt_cache(cache: Cache, scored: int, batch_rows: torch.Tensor, prompt_length: int) -> DynamicCache:
+    """A new cache with the first `prompt_length` keys and values of these batch rows.
+
+    Every layer's must be of the positions that those of layer `scored` are of.
+    """
     cropped = DynamicCache()
+    length = int(cache.get_seq_length(scored))
     layers: Sequence[Any] = cache.layers
     for index, layer in enumerate(layers):
         states: list[Any] = [getattr(layer, "keys", None), getattr(layer, "values", None)]
         if (
             any(hasattr(layer, more) for more in _MORE_STATES)
             or any(state is None or state.dim() != 4 for state in states)
-            or states[0].shape[2] < int(layer.get_seq_length())
+            or states[0].shape[2] < length
+            or int(layer.get_seq_length()) != length
         ):
             raise InputError(
-                f"layer {index}'s cache no longer holds the prompt (sliding window, quantised or linear attention), so "
-                "the caption cannot be fed again; use mode='deferred' with greedy decoding"
+                f"layer {index}'s cache no longer holds the prompt (sliding window, quantised, linear or cross "
+                "attention), so the caption cannot be fed again; use mode='deferred' with greedy decoding"
             )
         rows = batch_rows.to(states[0].device)
         cropped.update(*(state[:, :, :prompt_length].index_select(0, rows) for state in states), index)

@@ -2,7 +2,14 @@
 
 import pytest
 from torch import nn
-from transformers import Gemma3nForCausalLM, Gemma3nTextConfig, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma3nForCausalLM,
+    Gemma3nTextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MllamaForCausalLM,
+    MllamaTextConfig,
+)
 from transformers.models.gemma3n.modeling_gemma3n import Gemma3nTextAttention
 
 from rlivs.errors import InputError
@@ -88,6 +95,21 @@ def test_a_layer_that_borrows_its_keys_is_refused():
 def test_a_layer_without_attention_is_refused():
     with pytest.raises(InputError, match="layer 1 keeps no keys of its own"):
         choose_layers(1, [attentions_of(1)[0], None])
+
+
+def test_layers_of_cross_attention_are_passed_over():
+    config = MllamaTextConfig(
+        vocab_size=16,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        cross_attention_layers=[1],
+        pad_token_id=0,
+    )
+    with patch(MllamaForCausalLM(config), "all") as handle:
+        assert handle.layers == (0, 2)
 
 
 class HandWrittenAttention(nn.Module):

@@ -325,6 +325,17 @@ def test_a_cache_that_holds_more_than_keys(pair, prompt):
             handle.scores(out)
 
 
+def test_a_cache_with_keys_of_something_else(pair, prompt):
+    """Of an image, in a layer of cross attention: there are more of them than positions of the prompt."""
+    with patch(pair.model, layers=0, mode="rescore") as handle:
+        with handle.clip(COLUMNS):
+            cache = DynamicCache()
+            out = generate(pair, prompt, past_key_values=cache)
+        cache.layers[1].keys, cache.layers[1].values = torch.zeros(2, 1, 2, 99, 8)
+        with pytest.raises(InputError, match=r"layer 1's cache no longer holds the prompt.*mode='deferred'"):
+            handle.scores(out)
+
+
 called: list[int] = []
 
 
