@@ -1,5 +1,7 @@
 """The loop: clip to caption to memory, again and again, and the same whichever way it is run."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -140,3 +142,28 @@ def test_a_prompt_beyond_the_model_is_refused(make_engine, backbone):
                 session.push(frames[0], float(time))
     finally:
         backbone.max_positions = backbone_limit
+
+
+def test_a_question_from_another_thread(make_engine, film):
+    """Asked in the middle of a layer, now and then, while a caption is written."""
+    alone = all_clips(make_engine(), film)
+    engine = make_engine()
+    session = engine.open("film")
+    answers, calls = [], []
+
+    def ask(*call):
+        if threading.current_thread() is not threading.main_thread() or not session.captions:
+            return
+        calls.append(call)
+        if len(calls) % 3 == 0:
+            thread = threading.Thread(target=lambda: answers.append(session.ask("What happened?")))
+            thread.start()
+            thread.join()
+
+    layer = engine.backbone.model.get_decoder().layers[engine._tap.layers[0]]
+    hook = layer.self_attn.q_proj.register_forward_hook(ask)
+    try:
+        assert_same(alone, list(session.watch(film)))
+    finally:
+        hook.remove()
+    assert len(answers) > 3
