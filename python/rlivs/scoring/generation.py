@@ -36,7 +36,7 @@ def read_generation(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     inputs = kwargs.get("inputs", args[0] if args else None)
     ids = kwargs.get("input_ids", inputs)
     embeds, mask = kwargs.get("inputs_embeds"), kwargs.get("attention_mask")
-    prompt_ids = 0 if ids is None else ids.shape[1]
+    prompt_ids = int(embeds is None) if ids is None else ids.shape[1]  # without a prompt, generate begins with one id
     # A mask covers cached positions too, where only the new part of a prompt is passed.
     mask = mask if mask is not None and mask.dim() == 2 else None
     prompt = next((x for x in (mask, embeds, ids) if x is not None), None)

@@ -379,6 +379,17 @@ def test_a_caption_of_one_token(pair, make_prompts):
         check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [1])
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_no_prompt_but_the_token_that_begins_a_text(pair, mode):
+    with patch(pair.model, mode=mode) as handle:
+        with handle.clip(slice(0, 1)):
+            out = pair.model.generate(bos_token_id=5, max_new_tokens=4, do_sample=False)
+        scores = handle.scores(out)
+    embeds, mask = pair.embed(out[:, :1]), torch.ones(1, 1, dtype=torch.long)
+    expected = pair.expected(handle.layers, embeds, mask, out[:, 1:], [slice(0, 1)], [4])
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize("mode", MODES)
 def test_inference_mode_and_none_by_turns(pair, make_prompts, mode, static):
