@@ -12,7 +12,7 @@ from transformers import Cache
 
 from rlivs.errors import InputError
 from rlivs.scoring.generation import Generation
-from rlivs.scoring.masks import key_starts, last_row
+from rlivs.scoring.masks import key_starts
 
 
 class Clip:
@@ -122,8 +122,8 @@ class Clip:
         return cache
 
     def see_call(self, attention_mask: Any, end: int, batch: int, cache: Cache | None) -> None:
-        """A forward call whose last query row is at position end - 1."""
-        self._mask, self.end, self.batch = last_row(attention_mask), end, batch
+        """A forward call whose last query row, at position end - 1, has this mask (`last_row`)."""
+        self._mask, self.end, self.batch = attention_mask, end, batch
         if self._rescore:
             self.cache, self.last_position = cache, self._positions
 
@@ -143,6 +143,18 @@ class Clip:
     def key_starts(self) -> torch.Tensor | None:
         """Int64 `[B]`: the first key each batch row sees, None without left padding."""
         return key_starts(self._mask, self.end, self.batch)
+
+    def check_mask(self, index: int, mask: Any) -> None:
+        """Raises InputError if layer `index`, whose `last_row` of its last mask is given, sees other keys than others.
+
+        Only one layer's mask says where the keys begin.
+        """
+        if mask is self._mask:
+            return
+        own, shared = key_starts(mask, self.end, self.batch), self.key_starts()
+        same = own is shared if own is None or shared is None else torch.equal(own, shared.to(own.device))
+        if not same:
+            raise InputError(f"layer {index} has an attention mask of its own; choose layers that share one")
 
     def starts_of(self, batch: int) -> tuple[int, ...]:
         """The first column of each of `batch` captions; one for all if they share it."""

@@ -242,6 +242,23 @@ def test_masks_that_are_not_left_padding(pair, prompt):
             handle.scores(out)
 
 
+@pytest.mark.parametrize("seen", [slice(3, None), slice(None, 3)])
+def test_a_layer_with_a_mask_of_its_own(pair, prompt, seen):
+    mask = torch.zeros(1, 1, 30, 30, dtype=torch.bool)
+    mask[..., seen] = True
+    attention = pair.model.model.layers[1].self_attn
+    own = {"attention_mask": mask}
+    hook = attention.register_forward_pre_hook(lambda _, args, kwargs: (args, {**kwargs, **own}), with_kwargs=True)
+    try:
+        with patch(pair.model) as handle, torch.no_grad():
+            with handle.clip(COLUMNS, prompt_length=30):
+                logits = pair.model(prompt.ids, use_cache=True).logits
+            with pytest.raises(InputError, match=r"layer 1 has an attention mask of its own|hides keys in the middle"):
+                handle.scores(logits[:, -1:].argmax(-1))
+    finally:
+        hook.remove()
+
+
 def test_a_bidirectional_mask(pair, prompt):
     mask = torch.ones(1, 1, 30, 30, dtype=torch.bool)
     mask[..., :-1, -1] = False
