@@ -31,8 +31,14 @@ def parse_time(text: str) -> float:
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_NUMBERS = {"half a": 0.5, "half an": 0.5, "a": 1.0, "an": 1.0} | {word: 1.0 + i for i, word in enumerate(_WORDS)}
+_ONES = (
+    *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_NUMBERS = {"half a": 0.5, "half an": 0.5, "a": 1.0, "an": 1.0}
+_NUMBERS |= {one: 1.0 + i for i, one in enumerate(_ONES)} | {ten: 20.0 + 10 * i for i, ten in enumerate(_TENS)}
+_NUMBERS |= {f"{ten}{gap}{one}": _NUMBERS[ten] + _NUMBERS[one] for ten in _TENS for gap in "- " for one in _ONES[:9]}
 _CLOCK = r"(?<![\d:.])\d{1,9}:[0-5]\d(?::[0-5]\d)?(?![\d:])"
 # No number is read from its end alone ("1,000 s", "a quarter of an hour"), and a word stands apart from its unit, or
 # "first as" would be a second.

@@ -39,6 +39,8 @@ def test_what_is_no_time(text):
         ("Has anyone been here in the LAST 30s?", [(9970, 10000)]),
         ("What did you see 1 hour and 30 minutes ago?", [(4570, 4630)]),
         ("Who came in the last 1 hour 30 minutes?", [(4600, 10000)]),
+        ("What did you see twenty-five minutes ago, or Forty two minutes ago?", [(8470, 8530), (7450, 7510)]),
+        ("Who was in the city fifteen minutes ago?", [(9070, 9130)]),
         ("Which car came last?", []),
         ("Who came first and who was last as I saw the first ad?", []),
         ("What did you see a quarter of an hour ago, or 1,000 seconds ago?", []),
