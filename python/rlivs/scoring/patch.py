@@ -65,7 +65,7 @@ class Handle:
         self.layers = choose_layers(layers, attentions)
         self.mode = mode
         if any(is_tapped(attention) for attention in attentions):
-            raise InputError("the model is patched already; call remove() on the earlier handle first, or before a copy is made")
+            raise InputError("the model is patched already; call remove() on the earlier handle, or before a copy")
         self._clip: Clip | None = None
         self._open = False
         self._taps = [Tap(attentions[i], LayerRecorder(i, i == self.layers[0], mode == "fused")) for i in self.layers]
@@ -127,8 +127,8 @@ class Handle:
 
         out: what `generate` returned (ids, or an output object), or the new ids `[B, N]` of another loop. A caption
         ends with its first end-of-sequence token, which counts; ids after it do not. The softmax runs over all keys, as
-        the cache holds them at the end: one that quantises them adds its rounding. What was kept of the clip is then let
-        go, so call it once, before a static cache is used again. Raises InputError if nothing was generated since
+        the cache holds them at the end: one that quantises them adds its rounding. What was kept of the clip is then
+        let go, so call it once, before a static cache is used again. Raises InputError if nothing was generated since
         `clip` was entered, or if `out` does not fit what was.
         """
         clip = self._clip
