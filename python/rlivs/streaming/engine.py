@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any
 
@@ -41,6 +42,7 @@ class StreamingVideoQA:
         self._check_options()
         self.embedder = make_embedder(self.config.embedder, backbone)
         self._tap = patch(backbone.model, layers=self.config.layers, mode=self.config.scoring)
+        self._turn = RLock()
 
     @classmethod
     def from_pretrained(
@@ -77,7 +79,7 @@ class StreamingVideoQA:
         else:
             self._check_embedder(known[name])
             _check_same(name, known[name].source, source, known[name].settings, settings)
-        return Session(name, self.backbone, self._tap, self.embedder, self.store, self.config)
+        return self._session(name)
 
     def recall(self, name: str) -> Session:
         """A session on an existing stream, to ask about it.
@@ -85,7 +87,7 @@ class StreamingVideoQA:
         Raises InputError for an unknown stream, and for one whose captions another embedder embedded.
         """
         self._check_embedder(self.store.stream(name))
-        return Session(name, self.backbone, self._tap, self.embedder, self.store, self.config)
+        return self._session(name)
 
     def close(self) -> None:
         """Take the tap off the model and close the memory."""
@@ -99,6 +101,9 @@ class StreamingVideoQA:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _session(self, name: str) -> Session:
+        return Session(name, self.backbone, self._tap, self.embedder, self.store, self.config, self._turn)
 
     def _settings(self) -> dict[str, Any]:
         options = self.config.model_dump(mode="json", include=set(CAPTION_OPTIONS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 
@@ -37,7 +38,8 @@ class Session:
     """The state of one stream between clips. Made by `StreamingVideoQA.open`, not by hand.
 
     Everything a clip leaves behind is committed to the caption store in one transaction before it is handed out, so
-    that a stream opened again continues exactly where it stopped.
+    that a stream opened again continues exactly where it stopped. Questions may come from any thread: the model serves
+    one clip or one question at a time, whichever of its sessions they belong to.
     """
 
     def __init__(
@@ -48,13 +50,16 @@ class Session:
         embedder: Embedder,
         store: CaptionStore,
         config: PipelineConfig,
+        turn: RLock | None = None,
     ) -> None:
+        """`turn` is held while the model works; sessions of one model share it."""
         self.name = name
         self.config = config
         self._backbone = backbone
         self._tap = tap
         self._embedder = embedder
         self._store = store
+        self._turn = turn or RLock()
         self._memory = VisualMemory(slots=config.memory_slots)
         for payload in store.visual_slots(name):
             self._memory.push(VisualMemory.from_bytes(payload))
@@ -138,6 +143,16 @@ class Session:
         The model may be used for something else in `between_steps`, which is called between two of its steps. `visual`
         are the clip's visual tokens, where it is encoded already.
         """
+        with self._turn:
+            return self._process(clip, on_token, between_steps, visual)
+
+    def _process(
+        self,
+        clip: VideoClip,
+        on_token: Callable[[int], None] | None,
+        between_steps: Callable[[], None] | None,
+        visual: VisualTokens | None,
+    ) -> CaptionedClip:
         if clip.index != self.next_clip:
             raise InputError(
                 f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; "
@@ -187,7 +202,8 @@ class Session:
         `on_text` is called with pieces of the answer as they come. Raises InputError for an empty question, or when
         there is nothing to answer from.
         """
-        return run_to_end(self.ask_steps(question, at, answer_from=answer_from, on_text=on_text))
+        with self._turn:
+            return run_to_end(self.ask_steps(question, at, answer_from=answer_from, on_text=on_text))
 
     def ask_steps(
         self,

@@ -144,26 +144,33 @@ def test_a_prompt_beyond_the_model_is_refused(make_engine, backbone):
         backbone.max_positions = backbone_limit
 
 
-def test_a_question_from_another_thread(make_engine, film):
-    """Asked in the middle of a layer, now and then, while a caption is written."""
+def test_threads_take_turns_at_the_model(make_engine, film):
+    """Two streams, and questions that come in the middle of a layer."""
     alone = all_clips(make_engine(), film)
     engine = make_engine()
-    session = engine.open("film")
-    answers, calls = [], []
+    sessions = [engine.open("left"), engine.open("right")]
+    clips, answers, asking = {}, [], []
 
     def ask(*call):
-        if threading.current_thread() is not threading.main_thread() or not session.captions:
-            return
-        calls.append(call)
-        if len(calls) % 3 == 0:
-            thread = threading.Thread(target=lambda: answers.append(session.ask("What happened?")))
-            thread.start()
-            thread.join()
+        if len(asking) < 8 and sessions[0].captions:
+            asking.append(threading.Thread(target=lambda: answers.append(sessions[0].ask("What happened?"))))
+            asking[-1].start()
 
     layer = engine.backbone.model.get_decoder().layers[engine._tap.layers[0]]
     hook = layer.self_attn.q_proj.register_forward_hook(ask)
     try:
-        assert_same(alone, list(session.watch(film)))
+        watching = [
+            threading.Thread(target=lambda session=session: clips.update({session.name: list(session.watch(film))}))
+            for session in sessions
+        ]
+        for thread in watching:
+            thread.start()
+        for thread in watching:
+            thread.join()
     finally:
         hook.remove()
-    assert len(answers) > 3
+    for thread in asking:
+        thread.join()
+    assert_same(alone, clips["left"])
+    assert_same(alone, clips["right"])
+    assert len(answers) == 8
