@@ -12,7 +12,7 @@ from transformers import Cache
 
 from rlivs.errors import InputError
 from rlivs.scoring.generation import Generation
-from rlivs.scoring.masks import key_starts
+from rlivs.scoring.masks import key_starts, last_row
 
 
 class Clip:
@@ -45,6 +45,7 @@ class Clip:
         self.end = 0
         self.cache: Cache | None = None
         self._mask: Any = None
+        self._mask_id = id(None)
         self._positions: torch.Tensor | None = None
         self.last_position: torch.Tensor | None = None
         self._embedded = self._flat = self._spatial = False
@@ -122,8 +123,9 @@ class Clip:
         return cache
 
     def see_call(self, attention_mask: Any, end: int, batch: int, cache: Cache | None) -> None:
-        """A forward call whose last query row, at position end - 1, has this mask (`last_row`)."""
-        self._mask, self.end, self.batch = attention_mask, end, batch
+        """A forward call whose last query row is at position end - 1."""
+        self._mask, self._mask_id = last_row(attention_mask), id(attention_mask)
+        self.end, self.batch = end, batch
         if self._rescore:
             self.cache, self.last_position = cache, self._positions
 
@@ -144,14 +146,13 @@ class Clip:
         """Int64 `[B]`: the first key each batch row sees, None without left padding."""
         return key_starts(self._mask, self.end, self.batch)
 
-    def check_mask(self, index: int, mask: Any) -> None:
-        """Raises InputError if layer `index`, whose `last_row` of its last mask is given, sees other keys than others.
+    def is_mask(self, attention_mask: Any) -> bool:
+        """Whether this is the very mask that `see_call` was given in the same forward call."""
+        return id(attention_mask) == self._mask_id
 
-        Only one layer's mask says where the keys begin.
-        """
-        if mask is self._mask:
-            return
-        own, shared = key_starts(mask, self.end, self.batch), self.key_starts()
+    def check_mask(self, index: int, row: Any) -> None:
+        """Raises InputError if by its own mask's `last_row` layer `index` sees other keys than the rest."""
+        own, shared = key_starts(row, self.end, self.batch), self.key_starts()
         same = own is shared if own is None or shared is None else torch.equal(own, shared.to(own.device))
         if not same:
             raise InputError(f"layer {index} has an attention mask of its own; choose layers that share one")

@@ -155,7 +155,8 @@ class Handle:
             first_row, counted = first_row + 1, counted[:, 1:]
         for recorder in self._recorders:
             recorder.check_rows(first_row, *counted.shape)
-            clip.check_mask(recorder.index, recorder.mask)
+            if recorder.own_mask is not None:
+                clip.check_mask(recorder.index, *recorder.own_mask)
         columns = Columns(clip.starts_of(ids.shape[0]), clip.num_columns, key_starts)
         scores = mean_attention(self._recorders, columns, first_row, counted, self._model.device)
         self._release()

@@ -42,7 +42,7 @@ class LayerRecorder:
     def forget(self) -> None:
         """Let go of the keys and the cache; the buffers stay for the next clip."""
         self.key: torch.Tensor | None = None
-        self.mask: Any = None
+        self.own_mask: tuple[Any] | None = None
         self.end: int | torch.Tensor = 0
         self.scale: float | None = None
         self.softcap: float | None = None
@@ -108,9 +108,9 @@ class LayerRecorder:
         self.end = self._count(length) if isinstance(length, torch.Tensor) else length
         self.key = key.detach()
         self.scale, self.softcap = options.get("scaling"), options.get("softcap")
-        self.mask = last_row(attention_mask)
         if self._leads:
-            clip.see_call(self.mask, fed, query.shape[0], cache)
+            clip.see_call(attention_mask, fed, query.shape[0], cache)
+        self.own_mask = None if clip.is_mask(attention_mask) else (last_row(attention_mask),)
         if self.steps is not None and not self._prompt_done:
             self._see_prompt(clip, self.steps, query, fed)
 

@@ -46,8 +46,10 @@ def caption_line(start: float, end: float, text: str) -> str:
 def check_question(question: str) -> str:
     """The question with its white space evened out. Raises InputError when nothing is left, and for what is no text."""
     evened = " ".join(question.split())
-    if not evened.isascii() and evened.encode(errors="replace").decode() != evened:
-        raise InputError(f"the question {evened!r} is no UTF-8 text; write it in UTF-8")
+    try:
+        evened.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the question {evened!r} is no UTF-8 text; write it in UTF-8") from None
     if not evened:
         raise InputError('the question is empty; ask something, such as "What happened at 0:40?"')
     return evened

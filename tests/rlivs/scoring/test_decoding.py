@@ -72,15 +72,28 @@ def test_prompt_lookup_decoding(pair, make_prompts, make_words, mode, include_la
     check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [new], include_last_prompt_row=include_last_prompt_row)
 
 
+@pytest.fixture
+def early_exit(pair):
+    """Options of generate; transformers 5.17 cannot do it, with or without a tap, and leaves the model shortened."""
+    options = {"max_new_tokens": 12, "do_sample": False, "assistant_early_exit": 2}
+    depth = pair.model.config.num_hidden_layers
+    try:
+        pair.model.generate(torch.ones(1, 30, dtype=torch.long), **options)
+    except TypeError:
+        pair.model.config.num_hidden_layers = depth
+        pytest.skip("this version of transformers cannot exit early")
+    return options
+
+
 @pytest.mark.filterwarnings("ignore:mode='fused'")
 @pytest.mark.parametrize("mode", MODES)
-def test_the_first_layers_as_an_assistant(pair, make_prompts, mode):
+def test_the_first_layers_as_an_assistant(pair, make_prompts, early_exit, mode):
     """generate calls generate: what the first layers guess with a cache of their own is no part of the clip."""
     prompt = make_prompts(pair, 1)
     for layers in ("auto", [0, 1]):
         with patch(pair.model, layers, mode) as handle:
             with handle.clip(COLUMNS):
-                out = pair.model.generate(prompt.ids, max_new_tokens=12, do_sample=False, assistant_early_exit=2)
+                out = pair.model.generate(prompt.ids, **early_exit)
             scores = handle.scores(out)
         check(pair, handle, scores, prompt, out[:, 30:], [COLUMNS], [12])
 
