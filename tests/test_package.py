@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -17,8 +19,9 @@ def test_the_kernels_know_no_models():
     assert not {name for name in modules if name.split(".")[0] in {"transformers", "rlivs", "triton"}}
 
 
-def test_importing_the_upper_package_loads_nothing_heavy():
-    modules = imported_by("import rlivs")
+@pytest.mark.parametrize("module", ["rlivs", "rlivs.cli"])
+def test_importing_the_upper_package_loads_nothing_heavy(module):
+    modules = imported_by(f"import {module}")
     assert not {name for name in modules if name.split(".")[0] in {"torch", "transformers", "av"}}
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import typer
 
-from rlivs.backbones.checkpoint import EMBEDDED, embedded_checkpoint
 from rlivs.cli import options
 from rlivs.cli.terminal import print_json
 
@@ -17,6 +16,7 @@ PACKAGES = ("rlivs-kernels", "transformers", "av", "safetensors", "pydantic", "f
 def doctor(json: options.Json = False) -> None:
     """Show versions, GPUs, the state of the CUDA build, and the backend each operation would take here."""
     import rlivs_kernels
+    from rlivs.backbones.checkpoint import EMBEDDED, embedded_checkpoint
 
     report: dict[str, Any] = {
         "packages": {name: _version(name) for name in PACKAGES},
