@@ -170,6 +170,4 @@ def _speak(
         if token in backbone.eos_token_ids:
             break
         yield
-    if stream is not None:
-        stream.close()
     return decode_text(backbone.tokenizer, ids)
