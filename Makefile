@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all set-up themselves, in a virtual environment of their own.
 PYTHON ?= python3
-TRANSFORMERS ?= 5.23.0
+TRANSFORMERS ?= 5.24.0
 VENV ?= .venv-$(TRANSFORMERS)
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready

@@ -75,9 +75,13 @@ def _attend(
     position_embeddings: tuple[torch.Tensor, torch.Tensor],
     attention_mask: Any = None,
     past_key_values: Any = None,
+    cache: Any = None,
     **options: Any,
 ) -> tuple[torch.Tensor, Any]:
-    """The attention module's own forward, queries and keys rotated together."""
+    """The attention module's own forward, queries and keys rotated together.
+
+    The KV cache is `past_key_values` up to transformers 5.23, and `cache` from 5.24 on.
+    """
     shape = (*hidden_states.shape[:-1], -1, attention.head_dim)
     query, key = attention.q_proj(hidden_states).view(shape), attention.k_proj(hidden_states).view(shape)
     if hasattr(attention, "q_norm"):
@@ -85,7 +89,8 @@ def _attend(
     num_heads = query.shape[2]
     rotated = rotation.rotate(torch.cat([query, key], dim=2), position_embeddings).transpose(1, 2)
     value = attention.v_proj(hidden_states).view(shape).transpose(1, 2)
-    keys, values = past_key_values.update(rotated[:, num_heads:], value, attention.layer_idx)
+    kept = past_key_values if cache is None else cache
+    keys, values = kept.update(rotated[:, num_heads:], value, attention.layer_idx)
     attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
     out, weights = attend(
         attention,

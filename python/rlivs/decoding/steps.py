@@ -8,6 +8,7 @@ import torch
 from transformers import Cache
 
 from rlivs.backbones.protocol import Prompt
+from rlivs.versions import cache_argument
 
 # A longer prompt is run in pieces of this many positions, so that a piece's activations bound the memory. A caption's
 # and an answer's prompt of the usual size are one piece each: only the first piece needs no mask.
@@ -25,7 +26,7 @@ class Steps:
         self.decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self._prompt = prompt
-        self._cache = cache
+        self._cache, self._cache_argument = cache, cache_argument(self.decoder)
         device = prompt.inputs_embeds.device
         self.token = torch.zeros(1, 1, dtype=torch.long, device=device)
         self._position = prompt.next_position().to(device)
@@ -43,7 +44,7 @@ class Steps:
         self._choose(hidden)
 
     def _run(self, **inputs: Any) -> torch.Tensor:
-        return self.decoder(**inputs, past_key_values=self._cache, use_cache=True).last_hidden_state
+        return self.decoder(**inputs, **{self._cache_argument: self._cache}, use_cache=True).last_hidden_state
 
     def _choose(self, hidden: torch.Tensor) -> None:
         self.token.copy_(self._head(hidden[:, -1:]).argmax(-1))

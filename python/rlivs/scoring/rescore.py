@@ -11,6 +11,7 @@ from transformers import Cache, DynamicCache
 from rlivs.errors import InputError
 from rlivs.scoring.clip import Clip
 from rlivs.scoring.recorder import LayerRecorder
+from rlivs.versions import cache_argument
 
 # Of cache layers that hold more than keys and values: linear attention, indexers.
 _MORE_STATES = ("conv_states", "update_indexer", "update_index")
@@ -50,8 +51,8 @@ def feed_caption(
             input_ids=ids[:, :-1].to(device),
             attention_mask=_attention_mask(starts, ids.shape[0], prompt_length + ids.shape[1] - 1, device),
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
+            **{cache_argument(decoder): cache},
         )
     return starts
 

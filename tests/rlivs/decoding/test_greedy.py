@@ -1,6 +1,7 @@
 """The loop: generate's own tokens, wherever they end; nothing left behind; scores as under generate."""
 
 import gc
+import warnings
 
 import pytest
 import torch
@@ -96,6 +97,15 @@ def test_scores_are_those_under_generate(ending, mode, include_last_prompt_row, 
             with handle.clip(prompt.columns, include_last_prompt_row, prompt_length=prompt.length):
                 ids = generate_greedily(ending, prompt, 12)
             torch.testing.assert_close(handle.scores(ids), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_transformers_is_asked_for_nothing_that_it_gives_up(backbone):
+    prompt = random_prompt(1)
+    with warnings.catch_warnings(), patch(backbone.model, mode="rescore") as handle:
+        warnings.simplefilter("error", FutureWarning)
+        with handle.clip(prompt.columns, prompt_length=prompt.length):
+            ids = generate_greedily(backbone, prompt, 5)
+        assert handle.scores(ids).shape == (1, prompt.columns.stop - prompt.columns.start)
 
 
 @pytest.fixture

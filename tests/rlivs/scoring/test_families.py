@@ -5,6 +5,7 @@ import torch
 
 from rlivs.errors import InputError
 from rlivs.scoring import patch
+from rlivs.versions import cache_argument
 
 FAMILIES = [
     "llava_onevision", "llava_next_video", "internvl", "smolvlm", "gemma3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
@@ -91,7 +92,7 @@ def test_positions_put_in_by_a_hook_are_accepted(twins):
     embeds, positions = pair.embed(pair.inputs["input_ids"]).detach(), visual_positions(pair)
 
     def replace(module, args, kwargs):
-        past = kwargs["past_key_values"].get_seq_length()
+        past = kwargs[cache_argument(module)].get_seq_length()
         if past == 0:
             return args, {**kwargs, "position_ids": positions}
         steps = torch.full((3, 1, 1), past - positions.shape[2]) + positions[:, :, -1:] + 1
