@@ -15,6 +15,9 @@ import torch.nn.functional as F
 
 from .world import render, scenes
 
+# libx264's functions for AVX-512 make other bytes now and then (its macroblock tree), those for AVX2 always the same.
+SAME_BYTES = {"x264-params": "asm=avx2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
+
 
 @dataclass(frozen=True)
 class Take:
@@ -32,7 +35,7 @@ def encode(pictures: Iterable[np.ndarray], path: Path, *, side: int, rate: int, 
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, rate)
         stream.codec_context.thread_count = 1
-        stream.options = {"crf": str(quality), "preset": "medium", "g": str(8 * rate)}
+        stream.options = {"crf": str(quality), "preset": "medium", "g": str(8 * rate), **SAME_BYTES}
         for picture in pictures:
             # Converted here: what the encoder converts by itself has other bytes now and then.
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
