@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.quality.world.asked import Asked
+from rlivs.memory.named_times import spans_in
 from rlivs.memory.retrieval import captions_around, select_captions
 from rlivs.memory.store import Caption
 from rlivs.streaming.answering import caption_line
-from rlivs.times import spans_in
 
 from .answers import Encoder, list_prompt, prompt_answers
 from .intervals import SHARE_COLUMNS, Share
@@ -30,22 +30,12 @@ def fill(captions: Sequence[Caption], order: Sequence[int], budget: int) -> list
 
 def retrieval(lab: Lab) -> list[Table]:
     """Over the shipped run's captions; a question has its evidence if every clip of it is among the captions."""
-    columns = ("budget", "captions", "way", *SHARE_COLUMNS, "evidence found %")
-    found = Table("retrieval", "Retrieval: answers and evidence by budget", columns)
-    library = Library(lab, lab.retrieved)
     ways = [*(f"MMR, lambda {value}" for value in lab.plan.lambdas), "most recent", "random"]
-    for budget in lab.plan.budgets:
-        for way in ways:
-            _row(library, found, budget, way)
-    _row(library, found, 10_000, "all")
-
-    timed = Table("retrieval_times", "Retrieval: questions that name a time", columns)
-    library = Library(lab, lab.timed)
-    for budget in lab.plan.budgets:
-        for way in ("MMR, lambda 0.5", "the time's captions first"):
-            _row(library, timed, budget, way)
-    _row(library, timed, 10_000, "all")
-    return [found, timed]
+    timed_ways = ["MMR, lambda 0.5", "the time's captions first"]
+    return [
+        _table("retrieval", "Retrieval: answers and evidence by budget", Library(lab, lab.retrieved), ways),
+        _table("retrieval_times", "Retrieval: questions that name a time", Library(lab, lab.timed), timed_ways),
+    ]
 
 
 class Library:
@@ -73,6 +63,15 @@ class Library:
             lambda_=float(way.rsplit(" ", 1)[1]) if way.startswith("MMR") else 0.5,
             first=captions_around(captions, spans_in(question.text, question.at)) if "first" in way else (),
         )
+
+
+def _table(name: str, title: str, library: Library, ways: Sequence[str]) -> Table:
+    table = Table(name, title, ("budget", "captions", "way", *SHARE_COLUMNS, "evidence found %"))
+    for budget in library.lab.plan.budgets:
+        for way in ways:
+            _row(library, table, budget, way)
+    _row(library, table, 10_000, "all")
+    return table
 
 
 def _row(library: Library, table: Table, budget: int, way: str) -> None:

@@ -216,11 +216,11 @@ class Handle:
             return nullcontext()
 
     def _see_inputs(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        clip = self._recorders[0].clip
-        if clip is not None and not clip.is_elsewhere():
+        clip = self._recorders[0].clip_here
+        if clip is not None:
             clip.see_inputs(kwargs.get("inputs_embeds"), kwargs.get("position_ids"))
 
     def _see_positions(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        clip = self._recorders[0].clip
-        if clip is not None and not clip.is_elsewhere():
+        clip = self._recorders[0].clip_here
+        if clip is not None:
             clip.see_positions(kwargs["position_ids"] if "position_ids" in kwargs else args[1])

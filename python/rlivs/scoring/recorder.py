@@ -51,9 +51,14 @@ class LayerRecorder:
         self._scored = False
         self._went_back = False
 
+    @property
+    def clip_here(self) -> Clip | None:
+        """The clip, where this thread's calls are part of it."""
+        return None if self.clip is None or self.clip.is_elsewhere() else self.clip
+
     def see_inputs(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook of the attention module: the attention function is not given the cache."""
-        if self.clip is not None and not self.clip.is_elsewhere():
+        if self.clip_here is not None:
             self._cache = next((value for value in (*kwargs.values(), *args) if isinstance(value, Cache)), None)
 
     def attend(
@@ -63,10 +68,8 @@ class LayerRecorder:
 
         `record` must be told of the call all the same.
         """
-        clip = self.clip
-        if self.steps is None or clip is None or clip.is_elsewhere():
-            return None
-        if not self._prompt_done or not clip.is_own(self._cache):
+        clip = self.clip_here
+        if self.steps is None or clip is None or not self._prompt_done or not clip.is_own(self._cache):
             return None
         refusal = step_refusal(query, key, value, options)
         if refusal is not None:
@@ -80,8 +83,8 @@ class LayerRecorder:
 
     def record(self, query: torch.Tensor, key: torch.Tensor, attention_mask: Any, options: dict[str, Any]) -> None:
         """Keep the rows of one call: query `[B, Hq, q, D]` after RoPE, key `[B, Hkv, S, D]` with the cache's."""
-        clip = self.clip
-        if clip is None or clip.is_elsewhere():
+        clip = self.clip_here
+        if clip is None:
             return
         cache, self._cache = self._cache, None
         scored, self._scored = self._scored, False

@@ -13,9 +13,10 @@ from rlivs.config import PipelineConfig
 from rlivs.decoding import TextStream, decode_text, greedy_tokens
 from rlivs.errors import InputError
 from rlivs.memory.embedders import Embedder
+from rlivs.memory.named_times import spans_in
 from rlivs.memory.retrieval import captions_around, select_captions
 from rlivs.memory.store import Caption
-from rlivs.times import format_time, spans_in
+from rlivs.times import format_time
 from rlivs.video import Frame, make_clips
 
 

@@ -144,47 +144,38 @@ class Session:
         are the clip's visual tokens, where it is encoded already.
         """
         with self._turn:
-            return self._process(clip, on_token, between_steps, visual)
-
-    def _process(
-        self,
-        clip: VideoClip,
-        on_token: Callable[[int], None] | None,
-        between_steps: Callable[[], None] | None,
-        visual: VisualTokens | None,
-    ) -> CaptionedClip:
-        if clip.index != self.next_clip:
-            raise InputError(
-                f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; "
-                "clips come in order, from one session at a time"
+            if clip.index != self.next_clip:
+                raise InputError(
+                    f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; "
+                    "clips come in order, from one session at a time"
+                )
+            for image, time in zip(clip.frames, clip.times, strict=True):
+                self.recent.add(Frame(image, time))
+            result = caption_clip(
+                self._backbone, self._tap, clip, self._memory.slots, self.config, on_token, between_steps, visual
             )
-        for image, time in zip(clip.frames, clip.times, strict=True):
-            self.recent.add(Frame(image, time))
-        result = caption_clip(
-            self._backbone, self._tap, clip, self._memory.slots, self.config, on_token, between_steps, visual
-        )
-        line = caption_line(result.start, result.end, result.caption)
-        caption = Caption(
-            stream=self.name,
-            index=result.index,
-            start=result.start,
-            end=result.end,
-            text=result.caption,
-            num_tokens=len(self._backbone.tokenizer(line + "\n", add_special_tokens=False).input_ids),
-            selected=result.selected,
-        )
-        self._store.append(
-            caption,
-            embedding=self._embedder.embed([result.caption])[0],
-            embedder_id=self._embedder.id,
-            visual=VisualMemory.to_bytes(result.tokens) if self.config.memory_slots else None,
-            keep_visual=self.config.memory_slots,
-            scores=result.scores,
-            grid=(result.steps, *result.grid),
-        )
-        self._memory.push(result.tokens)
-        self._coming = clip.index + 1
-        return result
+            line = caption_line(result.start, result.end, result.caption)
+            caption = Caption(
+                stream=self.name,
+                index=result.index,
+                start=result.start,
+                end=result.end,
+                text=result.caption,
+                num_tokens=len(self._backbone.tokenizer(line + "\n", add_special_tokens=False).input_ids),
+                selected=result.selected,
+            )
+            self._store.append(
+                caption,
+                embedding=self._embedder.embed([result.caption])[0],
+                embedder_id=self._embedder.id,
+                visual=VisualMemory.to_bytes(result.tokens) if self.config.memory_slots else None,
+                keep_visual=self.config.memory_slots,
+                scores=result.scores,
+                grid=(result.steps, *result.grid),
+            )
+            self._memory.push(result.tokens)
+            self._coming = clip.index + 1
+            return result
 
     def ask(
         self,
