@@ -5,6 +5,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 
 import torch
 
@@ -23,6 +24,16 @@ def beside_a_video(tmp_path, monkeypatch):
     cut_film(tmp_path / "video.mp4", 17)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def berlin(monkeypatch):
+    """Local time is that of Berlin: two hours ahead of UTC in summer, one in winter."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ def blocks(text, language):
 
 def test_every_block_is_run_here():
     """A new block needs a test in this file."""
-    assert [len(blocks(LIVE, kind)) for kind in ("python", "bash")] == [2, 3]
+    assert [len(blocks(LIVE, kind)) for kind in ("python", "bash")] == [2, 4]
     assert [len(blocks(BACKBONE, kind)) for kind in ("python", "bash")] == [1, 0]
-    for text, number in ((LIVE, 5), (BACKBONE, 1)):
+    for text, number in ((LIVE, 6), (BACKBONE, 1)):
         assert text.count("```") == 2 * number
 
 
@@ -52,9 +52,17 @@ def test_watching_from_python(beside_a_video):
     assert printed[-1][0]
 
 
+def test_times_of_day(beside_a_video):
+    watch, *others = blocks(LIVE, "bash")[0].replace("rtsp://camera/door", "video.mp4").splitlines()
+    for line in (watch, *others):
+        done = run(line)
+        assert done.returncode == 0, (line, done.stderr)
+    assert "  2031-05-04 14:05:00-14:05:16  " in done.stdout  # the first and only clip
+
+
 def test_memory_commands(beside_a_video):
     assert run("rlivs caption video.mp4 --stream door --fps 8").returncode == 0
-    for line in blocks(LIVE, "bash")[0].splitlines():
+    for line in blocks(LIVE, "bash")[1].splitlines():
         done = run(line)
         assert done.returncode == 0, (line, done.stderr)
     assert "-->" in (beside_a_video / "door.srt").read_text()
@@ -62,14 +70,14 @@ def test_memory_commands(beside_a_video):
 
 def test_serving(beside_a_video, serving):
     """The server's own line, OpenAI's client, and the lines of curl."""
-    install, serve = blocks(LIVE, "bash")[1].splitlines()
+    install, serve = blocks(LIVE, "bash")[2].splitlines()
     extra = re.search(r"\[(\w+)\]", install).group(1)
     assert re.search(rf"^{extra} = ", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
     cut_film(beside_a_video / "film.mp4", 9)
     Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save("frame.jpg")
     address = serving(serve.removeprefix("rlivs serve ").replace("rtsp://camera/door", "video.mp4"))
 
-    create, push, follow = (line.replace("localhost:8000", address) for line in blocks(LIVE, "bash")[2].splitlines())
+    create, push, follow = (line.replace("localhost:8000", address) for line in blocks(LIVE, "bash")[3].splitlines())
     created = subprocess.run(f"{create} -sf", shell=True, check=True, capture_output=True, text=True)
     assert json.loads(created.stdout)["stream"] == "desk"
     pushed = subprocess.run(f"{push} -sf", shell=True, check=True, capture_output=True, text=True)

@@ -57,6 +57,7 @@ class PipelineConfig(BaseModel):
     max_answer_tokens: int = Field(256, ge=1, description="longest answer, in new tokens")
     mmr_lambda: float = Field(0.5, ge=0, le=1, description="choice of captions: 1 is relevance alone, 0 novelty alone")
     context_budget: int = Field(10_000, ge=1, description="tokens of captions in an answer's prompt")
+    clock: bool = Field(False, description="tell a live stream's moments by the wall clock (new streams)")
 
     def model_post_init(self, _context: Any) -> None:
         for field in ("{captions}", "{question}"):

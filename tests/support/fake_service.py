@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlivs.clock import COUNTED, Clock
 from rlivs.errors import InputError
 
 
@@ -24,6 +25,7 @@ class Status:
     tokens_per_s: float | None = None
     memory_bytes: int = 0
     last_error: str | None = None
+    epoch: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Answer:
     text: str
     at: float
     citations: tuple
+    clock: Clock = COUNTED
 
 
 @dataclass

@@ -16,7 +16,8 @@ def ask(
     memory: options.Memory = Path("captions.db"),
     stream: options.Stream = None,
     at: Annotated[
-        str | None, typer.Option("--at", help="Moment of the question (1:20); later captions are not used.")
+        str | None,
+        typer.Option("--at", help="Moment of the question (1:20; by a clock 14:05); later captions are not used."),
     ] = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = None,
@@ -29,15 +30,15 @@ def ask(
     device = options.parse_device(device)
     from rlivs.memory.store import CaptionStore
     from rlivs.streaming.answering import check_question
-    from rlivs.times import format_time, parse_time
 
     check_question(question)
-    moment = parse_time(at) if at is not None else None
     # The memory is read before the model is loaded: a wrong path should not take a minute to be found.
     with CaptionStore.open(memory, create=False) as store:
         name = options.the_only_stream([info.stream for info in store.streams()], stream)
-        store.stream(name)
+        clock = store.clock(name)
+        moment = None if at is None else clock.parse(at, store.last_end(name))
     quiet_libraries()
+    from rlivs.cli.answer_json import answer_json
     from rlivs.streaming import StreamingVideoQA
 
     with working("loading the model"):
@@ -46,18 +47,9 @@ def ask(
         show = None if json else (lambda piece: typer.echo(piece, nl=False))
         answer = engine.recall(name).ask(question, at=moment, on_text=show)
         if json:
-            print_json(
-                {
-                    "question": answer.question,
-                    "answer": answer.text,
-                    "at": answer.at,
-                    "citations": [
-                        {"index": c.index, "start": c.start, "end": c.end, "caption": c.text} for c in answer.citations
-                    ],
-                }
-            )
+            print_json(answer_json(answer))
             return
         typer.echo()
-        typer.echo(f"\nfrom {len(answer.citations)} captions up to {format_time(answer.at)}:")
+        typer.echo(f"\nfrom {len(answer.citations)} captions up to {clock.tell(answer.at)}:")
         for cited in answer.citations:
-            typer.echo(f"  {format_time(cited.start)}-{format_time(cited.end)}  {cited.text}")
+            typer.echo(f"  {clock.tell_span(cited.start, cited.end)}  {cited.text}")

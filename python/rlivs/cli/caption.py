@@ -20,6 +20,10 @@ def caption(
     fps: options.Fps = None,
     config: options.Config = None,
     set_: options.Set = None,
+    starts_at: Annotated[
+        str | None,
+        typer.Option("--starts-at", help="When the video begins, 2031-05-04 14:05:00: moments go by that clock."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stream that was interrupted.")] = False,
     report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML report to this file.")] = None,
     json: options.Json = False,
@@ -27,19 +31,20 @@ def caption(
     """Caption a video clip by clip, remember what matters, print captions as they come."""
     settings = options.read_config(config, set_, fps=fps)
     device = options.parse_device(device)
+    from rlivs.clock import parse_date_time
     from rlivs.video import check_video, count_clips
 
+    start = None if starts_at is None else parse_date_time(starts_at)
     check_video(video)
     quiet_libraries()
     from rlivs.streaming import StreamingVideoQA
     from rlivs.streaming.retelling import tell
-    from rlivs.times import format_time
 
     with working("loading the model"):
         engine = StreamingVideoQA.from_pretrained(model, memory=memory, config=settings, device=device)
     with engine:
         name = stream or Path(video).stem
-        session = engine.open(name, source=str(Path(video).resolve()), resume=resume)
+        session = engine.open(name, source=str(Path(video).resolve()), resume=resume, starts_at=start)
         total = count_clips(video, fps=settings.fps, frames_per_clip=settings.frames_per_clip)
         with progress(f"captioning {Path(video).name}", total, session.next_clip) as advance:
             for clip in session.watch(video):
@@ -50,12 +55,13 @@ def caption(
                             "index": clip.index,
                             "start": clip.start,
                             "end": clip.end,
+                            **session.clock.stamps(clip.start, clip.end),
                             "caption": clip.caption,
                             "selected": list(clip.selected),
                         }
                     )
                 else:
-                    typer.echo(f"{format_time(clip.start)}-{format_time(clip.end)}  {clip.caption}")
+                    typer.echo(f"{session.clock.tell_span(clip.start, clip.end)}  {clip.caption}")
                 advance()
         if report is not None:
             from rlivs.reports import write_report

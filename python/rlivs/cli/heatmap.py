@@ -33,6 +33,7 @@ def heatmap(
         from rlivs.reports import heatmap_image
         from rlivs.streaming.retelling import tell_clips
 
+        clock = store.clock(name)
         told = next(iter(tell_clips(store, name, first=clip)))
     image = heatmap_image(
         told.frames,
@@ -40,6 +41,7 @@ def heatmap(
         told.selected,
         told.grid,
         times=told.times,
+        clock=clock,
         title=f"Clip {told.index}: {told.caption}",
     )
     try:

@@ -10,10 +10,10 @@ import typer
 
 from rlivs.cli import options
 from rlivs.cli.terminal import messages, print_json
+from rlivs.clock import Clock
 from rlivs.errors import InputError
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.memory.stream_log import LogEntry, StoredGap
-from rlivs.times import format_time, parse_time
 
 app = typer.Typer(help="Look at a caption memory, export it, prune it.", no_args_is_help=True)
 
@@ -37,12 +37,13 @@ def list_(memory: options.Memory = Path("captions.db"), json: options.Json = Fal
                         "gaps": len(gaps),
                         "start": start,
                         "end": end,
+                        **store.clock(info.stream).stamps(start, end),
                         "embedder": info.embedder_id,
                         "settings": info.settings,
                     }
                 )
             else:
-                span = f"{format_time(start)}-{format_time(end)}" if captions else "empty"
+                span = store.clock(info.stream).tell_span(start, end) if captions else "empty"
                 gap_note = f", {len(gaps)} gaps" if gaps else ""
                 typer.echo(f"{info.stream}  {len(captions)} captions{gap_note}  {span}  {info.source}".rstrip())
 
@@ -51,23 +52,25 @@ def list_(memory: options.Memory = Path("captions.db"), json: options.Json = Fal
 def show(
     memory: options.Memory = Path("captions.db"),
     stream: options.Stream = None,
-    from_: Annotated[str | None, typer.Option("--from", help="Moment to begin at (1:20).")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Moment to begin at (1:20; by a clock 14:05).")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Moment to end at.")] = None,
     json: options.Json = False,
 ) -> None:
     """Show a stream's captions and gaps in order."""
-    start = parse_time(from_) if from_ is not None else 0.0
-    end = parse_time(to) if to is not None else float("inf")
     with CaptionStore.open(memory, create=False) as store:
-        for entry in store.log(options.the_only_stream([info.stream for info in store.streams()], stream)):
+        name = options.the_only_stream([info.stream for info in store.streams()], stream)
+        clock, now = store.clock(name), store.last_end(name)
+        start = clock.parse(from_, now) if from_ is not None else 0.0
+        end = clock.parse(to, now) if to is not None else float("inf")
+        for entry in store.log(name):
             if entry.item.end < start or entry.item.start > end:
                 continue
             if json:
-                print_json(_as_json(entry))
+                print_json(_as_json(entry, clock))
             else:
                 item = entry.item
                 text = item.text if isinstance(item, Caption) else f"-- no picture: {item.reason} --"
-                typer.echo(f"{format_time(item.start)}-{format_time(item.end)}  {text}")
+                typer.echo(f"{clock.tell_span(item.start, item.end)}  {text}")
 
 
 @app.command()
@@ -87,9 +90,9 @@ def export(
 
     with CaptionStore.open(memory, create=False) as store:
         name = options.the_only_stream([info.stream for info in store.streams()], stream)
-        entries = store.log(name)
+        entries, clock = store.log(name), store.clock(name)
     if chosen == "jsonl":
-        lines = [json_format.dumps(_as_json(entry), ensure_ascii=False) for entry in entries]
+        lines = [json_format.dumps(_as_json(entry, clock), ensure_ascii=False) for entry in entries]
     else:
         captions = [entry.item for entry in entries if isinstance(entry.item, Caption)]
         lines = [
@@ -129,9 +132,9 @@ def prune(
         messages.print(f"{deleted} captions of stream '{name}' deleted")
 
 
-def _as_json(entry: LogEntry[Caption | StoredGap]) -> dict[str, object]:
+def _as_json(entry: LogEntry[Caption | StoredGap], clock: Clock) -> dict[str, object]:
     item = entry.item
-    common = {"serial": entry.serial, "start": item.start, "end": item.end}
+    common = {"serial": entry.serial, "start": item.start, "end": item.end, **clock.stamps(item.start, item.end)}
     if isinstance(item, StoredGap):
         return {"kind": "gap", **common, "reason": item.reason}
     return {

@@ -33,6 +33,10 @@ Fps = Annotated[
     float | None,
     typer.Option("--fps", help="Frames sampled per second of video; default 0.5 (tiny-onevision was trained on 2)."),
 ]
+Clock = Annotated[
+    bool | None,
+    typer.Option("--clock", help="Tell moments by the local wall clock, for live streams that are new."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
 
 DEFAULT_MODEL = "tiny-onevision"

@@ -48,11 +48,12 @@ def serve(
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = None,
     fps: options.Fps = None,
+    clock: options.Clock = None,
     config: options.Config = None,
     set_: options.Set = None,
 ) -> None:
     """Serve streams: an OpenAI-compatible API, session routes, metrics, and a page at the server's address."""
-    settings = options.read_config(config, set_, fps=fps)
+    settings = options.read_config(config, set_, fps=fps, clock=clock)
     device = options.parse_device(device)
     _check_installed()
     from rlivs.serving.settings import ServeSettings, make_settings, make_token

@@ -21,6 +21,7 @@ def watch(
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = None,
     fps: options.Fps = None,
+    clock: options.Clock = None,
     config: options.Config = None,
     set_: options.Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stream that was interrupted.")] = False,
@@ -51,7 +52,7 @@ def watch(
     A live source keeps to the present: clips there is no time for are dropped, counted, and marked as gaps in memory.
     Type a question and Return; Ctrl-D ends. Without a terminal, questions are read from standard input line by line.
     """
-    settings = options.read_config(config, set_, fps=fps)
+    settings = options.read_config(config, set_, fps=fps, clock=clock)
     device = options.parse_device(device)
     from rlivs.streaming.recent_frames import check_answer_from
     from rlivs.video.live import open_source

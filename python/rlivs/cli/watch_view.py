@@ -12,12 +12,13 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from rlivs.cli.answer_json import answer_json
 from rlivs.cli.line_editor import LineEditor, key_by_key, read_keys
 from rlivs.cli.terminal import messages, print_json
+from rlivs.clock import Clock
 from rlivs.streaming.answering import Answer
 from rlivs.streaming.recent_frames import AnswerFrom
 from rlivs.streaming.service import Event, ServiceClosed, StreamService, StreamStatus
-from rlivs.times import format_time
 
 # Seconds between two looks at the stream.
 REFRESH = 0.2
@@ -81,7 +82,7 @@ class LinesView:
                 self._unanswered -= 1
 
     def show(self, event: Event) -> None:
-        line = event_line(event)
+        line = event_line(event, Clock(self._service.status(self._stream).epoch))
         if line is not None:
             typer.echo(line)
 
@@ -102,18 +103,8 @@ class JsonView(LinesView):
         print_json({"event": event.kind, "serial": event.serial, "stream": event.stream, **event.data})
 
     def show_answer(self, answer: Answer) -> None:
-        citations = [{"index": c.index, "start": c.start, "end": c.end, "caption": c.text} for c in answer.citations]
-        print_json(
-            {
-                "event": "answer",
-                "stream": self._stream,
-                "question": answer.question,
-                "answer": answer.text,
-                "at": answer.at,
-                "citations": citations,
-                "frame_times": list(answer.frame_times),
-            }
-        )
+        told = {"event": "answer", "stream": self._stream, **answer_json(answer)}
+        print_json({**told, "frame_times": list(answer.frame_times)})
 
     def show_problem(self, question: str, message: str) -> None:
         print_json({"event": "answer", "stream": self._stream, "question": question, "error": message})
@@ -150,10 +141,10 @@ class TerminalView(LinesView):
         self._live.update(Group(figures, Text(f"? {self._line.text}▏", no_wrap=False)))
 
 
-def event_line(event: Event) -> str | None:
+def event_line(event: Event, clock: Clock) -> str | None:
     """A caption, gap, drop or error as a line; None for the rest."""
     data: dict[str, Any] = event.data
-    span = f"{format_time(data['start'])}-{format_time(data['end'])}" if "start" in data else ""
+    span = clock.tell_span(data["start"], data["end"]) if "start" in data else ""
     if event.kind == "caption":
         return f"{span}  {data['text']}"
     if event.kind == "gap":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from rlivs.clock import COUNTED, Clock
+from rlivs.memory.named_clock_times import clock_spans_in
 from rlivs.times import parse_time
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -27,17 +29,18 @@ _EDGE = re.compile(rf"\b(first|last|past)\s+({_AMOUNT}|{_UNIT})", re.IGNORECASE)
 _PART = re.compile(rf"({_NUMBER}|\b)({_UNIT})", re.IGNORECASE)
 
 
-def spans_in(question: str, now: float) -> list[tuple[float, float]]:
+def spans_in(question: str, now: float, clock: Clock = COUNTED) -> list[tuple[float, float]]:
     """The spans `[start, end)` in seconds of the stream that a question in English, asked at the moment `now`, names.
 
     Understood are `1:15` and `1:01:15`; two of them with a dash, `to`, `and` or `until` between; `ten minutes ago` and
     `1 hour and 5 minutes ago`, to half a unit before and after; `the last hour`; `the first 5 minutes`. No
-    other words are.
+    other words are. On a stream that is told by the wall clock, days and times of day stand in for the first two:
+    `clock_spans_in`.
     """
-    spans = []
-    for match in _RANGE.finditer(question):
-        moments = sorted(parse_time(clock) for clock in (match[1], match[2] or match[1]))
-        spans.append((moments[0], moments[1] + 1))  # the second that a time names belongs to it
+    if clock.epoch is not None:
+        spans = clock_spans_in(question, now, clock)
+    else:
+        spans = [_counted(match) for match in _RANGE.finditer(question)]
     for match in _AGO.finditer(question):
         seconds, unit = _seconds(match[1])
         spans.append((now - seconds - unit / 2, now - seconds + unit / 2))
@@ -45,6 +48,11 @@ def spans_in(question: str, now: float) -> list[tuple[float, float]]:
         seconds, _ = _seconds(match[2])
         spans.append((0.0, seconds) if match[1].lower() == "first" else (now - seconds, now))
     return spans
+
+
+def _counted(match: re.Match[str]) -> tuple[float, float]:
+    first, last = sorted(parse_time(moment) for moment in (match[1], match[2] or match[1]))
+    return first, last + 1  # the second that a time names belongs to it
 
 
 def _seconds(amount: str) -> tuple[float, float]:

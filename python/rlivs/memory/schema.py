@@ -72,7 +72,7 @@ _TABLES = (
         reason TEXT NOT NULL,
         PRIMARY KEY (stream_id, number)
     )""",
-    # of live streams: the Unix time of second 0
+    # the Unix time of second 0: of live streams, and where it was given
     """CREATE TABLE epochs (
         stream_id INTEGER PRIMARY KEY,
         unix_time REAL NOT NULL

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from rlivs.clock import Clock
 from rlivs.errors import InputError
 from rlivs.memory.embedding_matrix import EmbeddingMatrix
 from rlivs.memory.schema import check_file, check_place, connect, input_errors
@@ -304,14 +305,18 @@ class CaptionStore:
             return merged(captions, captions[0].index if captions else 0, gaps, gaps_before)
 
     def set_epoch(self, stream: str, unix_time: float) -> None:
-        """Note that second 0 of a live stream was at `unix_time`."""
+        """Note that second 0 of a stream was at `unix_time`."""
         with self._writing() as connection:
             connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (self._id(connection, stream), unix_time))
 
     def epoch(self, stream: str) -> float | None:
-        """The Unix time of a live stream's second 0; None where it was not noted."""
+        """The Unix time of a stream's second 0; None where it was not noted."""
         rows = self._of_stream(stream, "SELECT unix_time FROM epochs WHERE stream_id = ?")
         return rows[0][0] if rows else None
+
+    def clock(self, stream: str) -> Clock:
+        """How the moments of a stream are told: by the wall clock if it was made so and its second 0 is known."""
+        return Clock(self.epoch(stream) if self.stream(stream).settings.get("clock") else None)
 
     def prune(self, stream: str, *, keep_last: int | None = None, ended_before: float | None = None) -> int:
         """Delete old captions with all that belongs to them; returns how many.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rlivs.clock import COUNTED, Clock
 from rlivs.errors import InputError
 
 
@@ -67,6 +68,7 @@ class Report:
     answers: tuple[ReportAnswer, ...] = ()
     figures: dict[str, str] = field(default_factory=dict)  # key numbers of the run: name -> value with unit
     notes: tuple[str, ...] = ()
+    clock: Clock = COUNTED  # how moments are told
 
     def __post_init__(self) -> None:
         indices = [clip.index for clip in self.clips]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rlivs.clock import COUNTED, Clock
 from rlivs.errors import InputError
 from rlivs.reports.cells import outline, selected_cells
 from rlivs.reports.colours import OUTLINE, colour_map, heat_layer, normalise_scores, score_range, score_text
@@ -26,12 +27,13 @@ def heatmap_image(
     *,
     times: Sequence[float] | None = None,
     title: str | None = None,
+    clock: Clock = COUNTED,
 ) -> Image.Image:
     """Contact sheet of `frames` under their scores, selected tokens outlined, with times and a colour bar.
 
     frames `[n, H, W, 3]` uint8; scores `[n * rows * cols]` float, or None for the frames in colour; `selected`
-    columns; `grid` = (rows, cols); `times` in seconds, one a frame. Scores are normalised over the clip by their
-    1st and 99th percentile (`normalise_scores`). Raises InputError when the shapes do not fit.
+    columns; `grid` = (rows, cols); `times` in seconds, one a frame, told by `clock`. Scores are normalised over the
+    clip by their 1st and 99th percentile (`normalise_scores`). Raises InputError when the shapes do not fit.
     """
     selected = tuple(int(column) for column in selected)
     check_frames(frames, None if times is None else tuple(times), name="heat map")
@@ -52,7 +54,7 @@ def heatmap_image(
 
     heat = None if scores is None else normalise_scores(scores).reshape(num_frames, *grid)
     cells = selected_cells(selected, num_frames, grid)
-    labels = [f"frame {index}" for index in range(num_frames)] if times is None else frame_labels(times)
+    labels = [f"frame {index}" for index in range(num_frames)] if times is None else frame_labels(times, clock)
     for index, frame in enumerate(frames):
         x = MARGIN + (index % across) * (tile_width + GAP)
         y = MARGIN + head + (index // across) * (tile_height + LABEL + GAP)

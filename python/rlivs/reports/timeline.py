@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from rlivs.reports.data import Report, ReportAnswer, ReportClip
+from rlivs.clock import COUNTED, Clock
+from rlivs.reports.data import Citation, Report, ReportAnswer, ReportClip
 from rlivs.reports.words import novelty, same_words
-from rlivs.times import format_time
 
 NOVELTY_LEVELS = 4
 
@@ -35,6 +35,7 @@ class Axis:
 
     start: float
     end: float
+    clock: Clock = COUNTED
 
     @classmethod
     def of(cls, report: Report) -> "Axis":
@@ -42,7 +43,7 @@ class Axis:
         ends = [clip.end for clip in report.clips]
         ends += [answer.at for answer in report.answers if answer.at is not None]
         ends += [citation.end for answer in report.answers for citation in answer.citations]
-        return cls(start, max([*ends, start + 1.0]))
+        return cls(start, max([*ends, start + 1.0]), report.clock)
 
     def at(self, seconds: float) -> str:
         return _per_cent((min(max(seconds, self.start), self.end) - self.start) / (self.end - self.start))
@@ -54,11 +55,10 @@ class Axis:
 
     def ticks(self) -> list[Tick]:
         step = tick_step(self.end - self.start)
-        first = -(-self.start // step)
-        return [
-            Tick(self.at(number * step), format_time(number * step), minor=number % 2 == 1)
-            for number in range(int(first), int(self.end // step) + 1)
-        ]
+        zero = self.clock.midnight
+        first, last = math.ceil((self.start - zero) / step), math.floor((self.end - zero) / step)
+        moments = [(number, zero + number * step) for number in range(first, last + 1)]
+        return [Tick(self.at(at), self.clock.tell_short(at), minor=number % 2 == 1) for number, at in moments]
 
 
 def blocks(report: Report, axis: Axis) -> list[Block]:
@@ -69,7 +69,7 @@ def blocks(report: Report, axis: Axis) -> list[Block]:
         level = round(novelty(clip.caption, previous) * (NOVELTY_LEVELS - 1))
         previous = clip.caption
         wrong = clip.expected is not None and not same_words(clip.caption, clip.expected)
-        label = f"{span_text(clip)} {clip.caption}"
+        label = f"{span_text(clip, report.clock)} {clip.caption}"
         span = axis.span(clip.start, clip.end)
         result.append(Block(clip.index, span["x"], span["width"], level, wrong, label))
     return result
@@ -84,8 +84,8 @@ def evidence(answer: ReportAnswer, axis: Axis) -> dict[str, object]:
     }
 
 
-def span_text(clip: ReportClip) -> str:
-    return f"{format_time(clip.start)}–{format_time(clip.end)}"
+def span_text(clip: ReportClip | Citation, clock: Clock) -> str:
+    return clock.tell_span(clip.start, clip.end, dash="–")
 
 
 def tick_step(duration: float, most: int = 8) -> float:

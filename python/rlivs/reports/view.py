@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from rlivs.clock import Clock
 from rlivs.reports.cells import outline_path, selected_cells, surroundings_path
 from rlivs.reports.colours import css_gradient, normalise_scores, score_range, score_text
 from rlivs.reports.data import Citation, Report, ReportAnswer, ReportClip
@@ -38,7 +39,7 @@ def report_view(report: Report) -> dict[str, object]:
         "blocks": blocks(report, axis),
         "answers": [_answer(number, answer, axis, known) for number, answer in enumerate(report.answers, start=1)],
         "clips": [
-            _clip(clip, side, answers_of.get(clip.index, []))
+            _clip(clip, side, answers_of.get(clip.index, []), report.clock)
             for clip in sorted(report.clips, key=lambda clip: clip.start)
         ],
     }
@@ -81,7 +82,7 @@ def _verdict(text: str, expected: str | None) -> dict[str, object] | None:
 
 
 def _answer(number: int, answer: ReportAnswer, axis: Axis, known: set[int]) -> dict[str, object]:
-    facts = ["Asked after the whole video" if answer.at is None else f"Asked at {format_time(answer.at)}"]
+    facts = ["Asked after the whole video" if answer.at is None else f"Asked at {axis.clock.tell(answer.at)}"]
     if answer.latency_s is not None:
         facts.append(f"answered in {_duration(answer.latency_s)}")
     return {
@@ -91,30 +92,30 @@ def _answer(number: int, answer: ReportAnswer, axis: Axis, known: set[int]) -> d
         "facts": ", ".join(facts),
         "verdict": _verdict(answer.text, answer.expected),
         "evidence": evidence(answer, axis),
-        "citations": [_citation(citation, known) for citation in answer.citations],
+        "citations": [_citation(citation, known, axis.clock) for citation in answer.citations],
         "open": len(answer.citations) <= OPEN_CITATIONS,
         "asked": None if answer.at is None else axis.at(answer.at),
     }
 
 
-def _citation(citation: Citation, known: set[int]) -> dict[str, object]:
+def _citation(citation: Citation, known: set[int], clock: Clock) -> dict[str, object]:
     return {
-        "span": f"{format_time(citation.start)}–{format_time(citation.end)}",
+        "span": span_text(citation, clock),
         "caption": citation.caption,
         "index": citation.index,
         "linked": citation.index in known,
     }
 
 
-def _clip(clip: ReportClip, side: int, cited_by: Sequence[int]) -> dict[str, object]:
+def _clip(clip: ReportClip, side: int, cited_by: Sequence[int], clock: Clock) -> dict[str, object]:
     scored = clip.scores is not None and len(clip.frames) > 0
     return {
         "index": clip.index,
-        "span": span_text(clip),
+        "span": span_text(clip, clock),
         "caption": clip.caption,
         "verdict": _verdict(clip.caption, clip.expected),
         "cited_by": cited_by,
-        "frames": _frames(clip, side),
+        "frames": _frames(clip, side, clock),
         "scored": scored,
         "range": [score_text(value) for value in score_range(clip.scores)] if clip.scores is not None else [],
         "kept": len(set(clip.selected)),
@@ -125,11 +126,11 @@ def _clip(clip: ReportClip, side: int, cited_by: Sequence[int]) -> dict[str, obj
     }
 
 
-def _frames(clip: ReportClip, side: int) -> list[dict[str, object]]:
+def _frames(clip: ReportClip, side: int, clock: Clock) -> list[dict[str, object]]:
     if not len(clip.frames):
         return []
     num_frames = len(clip.frames)
-    labels = frame_labels(clip.times)
+    labels = frame_labels(clip.times, clock)
     cells = selected_cells(clip.selected, num_frames, clip.grid)
     heat = None if clip.scores is None else normalise_scores(clip.scores).reshape(num_frames, *clip.grid)
     frames = []

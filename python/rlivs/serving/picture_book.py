@@ -40,11 +40,14 @@ class PictureBook:
         self._closed = False
 
     def now(self, stream: str, *, newest: bool) -> PictureOut | None:
-        """The last frame of the newest captioned clip; with `newest`, or where there is none, the newest frame."""
+        """The last frame of the newest captioned clip; with `newest`, or where there is none, the newest frame.
+
+        Where no frame has come since the server started, that clip's picture, if it can be made again.
+        """
         self.watch(stream)
         found = self._service.latest_frame(stream)
         if found is None:
-            return None
+            return self.of_clip(stream, self._service.status(stream).clips - 1)
         if newest or found.overlay is None:
             return picture_of(found.image, found.time, SHOWN_SIDE)
         return overlaid_picture(found.overlay, SHOWN_SIDE)
@@ -54,7 +57,11 @@ class PictureBook:
         with self._lock:
             kept = self._kept.get(stream)
             found = None if kept is None else kept.get(clip)
-        return self._past(stream, clip) if found is None and self._past is not None else found
+        if found is None and self._past is not None and clip >= 0:
+            found = self._past(stream, clip)
+            if found is not None and kept is not None:
+                self._keep(kept, clip, found)
+        return found
 
     def watch(self, stream: str) -> None:
         """Keep the pictures of this stream's clips from now on."""
@@ -91,17 +98,19 @@ class PictureBook:
                 found = self._service.latest_frame(stream)
                 if found is None or found.overlay is None:
                     continue
-                picture = overlaid_picture(found.overlay, KEPT_SIDE)
-                with self._lock:
-                    kept[found.overlay.clip] = picture
-                    while len(kept) > KEPT:
-                        kept.popitem(last=False)
+                self._keep(kept, found.overlay.clip, overlaid_picture(found.overlay, KEPT_SIDE))
         except InputError:
             pass  # the stream was deleted
         finally:
             with self._lock:
                 if self._kept.get(stream) is kept:
                     del self._kept[stream]
+
+    def _keep(self, kept: OrderedDict[int, PictureOut], clip: int, picture: PictureOut) -> None:
+        with self._lock:
+            kept[clip] = picture
+            while len(kept) > KEPT:
+                kept.popitem(last=False)
 
 
 def picture_of(image: np.ndarray, time: float, side: int) -> PictureOut:

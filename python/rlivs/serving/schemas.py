@@ -49,6 +49,7 @@ class StreamOut(BaseModel):
     tokens_per_s: float | None
     memory_bytes: int | None
     last_error: str | None
+    epoch: float | None = Field(description="Unix time of second 0 where moments are told by the wall clock")
 
     @classmethod
     def of(cls, status: Any) -> StreamOut:
@@ -64,6 +65,7 @@ class CitationOut(BaseModel):
     index: int
     start: float
     end: float
+    clock: list[str] | None = Field(None, description="start and end by the wall clock, ISO 8601, where told by it")
     text: str
 
 
@@ -116,4 +118,7 @@ class Health(BaseModel):
 
 
 def citations(answer: Any) -> list[CitationOut]:
-    return [CitationOut(index=c.index, start=c.start, end=c.end, text=c.text) for c in answer.citations]
+    return [
+        CitationOut(index=c.index, start=c.start, end=c.end, text=c.text, **answer.clock.stamps(c.start, c.end))
+        for c in answer.citations
+    ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from rlivs.backbones import Backbone
 from rlivs.backbones.protocol import Prompt
+from rlivs.clock import COUNTED, Clock
 from rlivs.config import PipelineConfig
 from rlivs.decoding import TextStream, decode_text, greedy_tokens
 from rlivs.errors import InputError
@@ -16,7 +17,6 @@ from rlivs.memory.embedders import Embedder
 from rlivs.memory.named_times import spans_in
 from rlivs.memory.retrieval import captions_around, select_captions
 from rlivs.memory.store import Caption
-from rlivs.times import format_time
 from rlivs.video import Frame, make_clips
 
 
@@ -25,7 +25,8 @@ class Answer:
     """An answer's text and its citations: the captions that were in its prompt, in order of time.
 
     `at` is the moment of the question in seconds of the stream: no caption that ended later was used. An answer from
-    the last frames has no citations; `frame_times` are the times of the frames it looked at, in seconds.
+    the last frames has no citations; `frame_times` are the times of the frames it looked at, in seconds. `clock` is how
+    the stream's moments are told.
     """
 
     question: str
@@ -33,15 +34,16 @@ class Answer:
     at: float
     citations: tuple[Caption, ...]
     frame_times: tuple[float, ...] = ()
+    clock: Clock = COUNTED
 
 
 # An answer in the making: one step of the model each time it is resumed.
 AnswerSteps = Generator[None, None, Answer]
 
 
-def caption_line(start: float, end: float, text: str) -> str:
+def caption_line(start: float, end: float, text: str, clock: Clock = COUNTED) -> str:
     """A caption as it stands in an answer's prompt."""
-    return f"[{format_time(start)}-{format_time(end)}] {text}"
+    return f"[{clock.tell_span(start, end)}] {text}"
 
 
 def check_question(question: str) -> str:
@@ -76,27 +78,29 @@ def answer_prompt(
     at: float,
     captions: Sequence[Caption],
     embeddings: np.ndarray,
+    clock: Clock = COUNTED,
 ) -> tuple[Prompt, tuple[Caption, ...]]:
     """The prompt of an answer, and the captions in it, in order of time.
 
     All captions if they fit the budget; else first those of the times that the question names, as embeddings know no
-    time, then the best by MMR over `embeddings` `[n, d]`.
+    time, then the best by MMR over `embeddings` `[n, d]`. By the wall clock, the prompt says what time it is.
     """
+    asked = question if clock.epoch is None else f"It is {clock.tell(at)}. {question}"
     chosen = select_captions(
         captions,
         embeddings,
         embedder.embed([question])[0],
-        budget_tokens=captions_budget(backbone, config, question),
+        budget_tokens=captions_budget(backbone, config, asked),
         lambda_=config.mmr_lambda,
-        first=captions_around(captions, spans_in(question, at)),
+        first=captions_around(captions, spans_in(question, at, clock)),
     )
     if captions and not chosen:
         raise InputError(
             "no caption fits into the answer's prompt; raise context_budget, or lower max_answer_tokens or "
             "max_caption_tokens"
         )
-    lines = "\n".join(caption_line(c.start, c.end, c.text) for c in chosen)
-    return backbone.text_prompt(config.answer_prompt.format(captions=lines, question=question)), tuple(chosen)
+    lines = "\n".join(caption_line(c.start, c.end, c.text, clock) for c in chosen)
+    return backbone.text_prompt(config.answer_prompt.format(captions=lines, question=asked)), tuple(chosen)
 
 
 def answer_steps(
@@ -108,6 +112,7 @@ def answer_steps(
     captions: Sequence[Caption],
     embeddings: np.ndarray,
     on_text: Callable[[str], None] | None = None,
+    clock: Clock = COUNTED,
 ) -> AnswerSteps:
     """Answer from captions (section 3.3): choice over `embeddings` `[n, d]`, budget, chronological order, greedy text.
 
@@ -116,10 +121,10 @@ def answer_steps(
     """
     question = check_question(question)
     if not captions:
-        raise InputError(f"nothing had been captioned by {format_time(at)}; ask about a later moment")
-    prompt, chosen = answer_prompt(backbone, embedder, config, question, at, captions, embeddings)
+        raise InputError(f"nothing had been captioned by {clock.tell(at)}; ask about a later moment")
+    prompt, chosen = answer_prompt(backbone, embedder, config, question, at, captions, embeddings, clock)
     text = yield from _speak(backbone, prompt, config.max_answer_tokens, on_text)
-    return Answer(question=question, text=text, at=at, citations=chosen)
+    return Answer(question=question, text=text, at=at, citations=chosen, clock=clock)
 
 
 def frames_answer_steps(
@@ -128,6 +133,7 @@ def frames_answer_steps(
     question: str,
     frames: Sequence[Frame],
     on_text: Callable[[str], None] | None = None,
+    clock: Clock = COUNTED,
 ) -> AnswerSteps:
     """Answer from the last frames alone, without captions or memory, pausing after each step of the model.
 
@@ -147,7 +153,7 @@ def frames_answer_steps(
             "lower frames_per_clip"
         )
     text = yield from _speak(backbone, prompt, config.max_answer_tokens, on_text)
-    return Answer(question=question, text=text, at=clip.times[-1], citations=(), frame_times=clip.times)
+    return Answer(question, text, at=clip.times[-1], citations=(), frame_times=clip.times, clock=clock)
 
 
 def run_to_end(steps: AnswerSteps) -> Answer:

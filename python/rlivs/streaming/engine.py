@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -66,19 +67,25 @@ class StreamingVideoQA:
         backbone = load_backbone(model, device=device, dtype=dtype, **options)
         return cls(backbone, CaptionStore.open(memory), config)
 
-    def open(self, name: str, *, source: str = "", resume: bool = False) -> Session:
+    def open(self, name: str, *, source: str = "", resume: bool = False, starts_at: datetime | None = None) -> Session:
         """A session for the stream `name`, new or, with `resume`, continued where it stopped.
 
-        `source` says what is watched (a path, an address), for whoever reads the memory later. Raises InputError when
-        a new stream exists already, or one to resume was made from another source or with other options.
+        `source` says what is watched (a path, an address), for whoever reads the memory later. With `starts_at`, when
+        second 0 was (local time, if it has no zone), questions, answers and captions go by the wall clock. Raises
+        InputError when a new stream exists already, or one to resume was made from another source, with other options
+        or with another start.
         """
         settings = self._settings()
         known = {info.stream: info for info in self.store.streams()}
         if name not in known or not resume:
-            self.store.create_stream(name, source=source, settings=settings)
+            by_clock = {"clock": True} if self.config.clock or starts_at is not None else {}
+            self.store.create_stream(name, source=source, settings=settings | by_clock)
+            if starts_at is not None:
+                self.store.set_epoch(name, starts_at.timestamp())
         else:
             self._check_embedder(known[name])
             _check_same(name, known[name].source, source, known[name].settings, settings)
+            self._check_clock(known[name], starts_at)
         return self._session(name)
 
     def recall(self, name: str) -> Session:
@@ -108,6 +115,18 @@ class StreamingVideoQA:
     def _settings(self) -> dict[str, Any]:
         options = self.config.model_dump(mode="json", include=set(CAPTION_OPTIONS))
         return {"model": self.backbone.name, **options}
+
+    def _check_clock(self, info: StreamInfo, starts_at: datetime | None) -> None:
+        """How a stream's moments are told stays as it was; raise InputError where that is not what is asked for."""
+        epoch, name = self.store.epoch(info.stream), info.stream
+        known_live = self.config.clock and epoch is not None
+        if not info.settings.get("clock") and (starts_at is not None or known_live):
+            raise InputError(
+                f"stream '{name}' counts its moments from second 0; resume it without a clock, or choose another name"
+            )
+        if starts_at is not None and epoch != starts_at.timestamp():
+            begun = self.store.clock(name).tell(0)
+            raise InputError(f"stream '{name}' starts at {begun}; resume it without another start")
 
     def _check_embedder(self, info: StreamInfo) -> None:
         if info.embedder_id not in (None, self.embedder.id):

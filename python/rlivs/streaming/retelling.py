@@ -79,6 +79,7 @@ def tell(
         answers=tuple(answers),
         figures={"clips": str(number), **(figures or {})},
         notes=tuple(notes),
+        clock=store.clock(stream),
     )
 
 

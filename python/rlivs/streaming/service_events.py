@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threading import Condition
 from typing import Any, Literal
 
+from rlivs.clock import Clock
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.memory.stream_log import LogEntry, StoredGap
 
@@ -97,8 +98,9 @@ class Subscription:
                 commits, news = self._notices.commits, self._unread_news()
             if commits != self._commits:
                 self._commits = commits
+                clock = self._notices.store.clock(self._notices.stream)
                 for entry in self._notices.store.log(self._notices.stream, self._last):
-                    self._waiting.append(event_of(self._notices.stream, entry))
+                    self._waiting.append(event_of(self._notices.stream, entry, clock))
                     self._last = entry.serial
             self._waiting += [Event(self._last, kind, self._notices.stream, data) for kind, data in news]
         return self._waiting.popleft()
@@ -113,15 +115,15 @@ class Subscription:
         return list(self._notices.news)[len(self._notices.news) - count :]
 
 
-def event_of(stream: str, entry: LogEntry[Caption | StoredGap]) -> Event:
+def event_of(stream: str, entry: LogEntry[Caption | StoredGap], clock: Clock) -> Event:
     """The event of a stored caption or gap."""
     item = entry.item
+    span: dict[str, Any] = {"start": item.start, "end": item.end, **clock.stamps(item.start, item.end)}
     if isinstance(item, StoredGap):
-        return Event(entry.serial, "gap", stream, {"start": item.start, "end": item.end, "reason": item.reason})
+        return Event(entry.serial, "gap", stream, {**span, "reason": item.reason})
     data = {
         "index": item.index,
-        "start": item.start,
-        "end": item.end,
+        **span,
         "text": item.text,
         "num_tokens": item.num_tokens,
         "selected": list(item.selected),

@@ -39,7 +39,7 @@ class StreamStatus:
     "finishing" (its source has ended, clips are waiting), "ended", "failed". clips: captioned so far. lag_s: from the
     end of the newest caption to the newest frame. frames_dropped: decoded frames that were not taken in time, and
     sampled ones of clips that were not. tokens_per_s: of captions, over the last 30 s. memory_bytes: visual memory,
-    embeddings and waiting frames.
+    embeddings and waiting frames. epoch: the Unix time of second 0 where moments are told by the wall clock.
     """
 
     stream: str
@@ -52,6 +52,7 @@ class StreamStatus:
     tokens_per_s: float
     memory_bytes: int
     last_error: str | None
+    epoch: float | None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -139,6 +140,8 @@ class ServiceStream:
         """Take one frame; waits while clips are waiting. Raises InputError when time runs backwards."""
         if self._thread is not None and self._thread.is_alive():
             raise InputError(f"stream '{self.name}' is being read from {self.source_name}; detach that first")
+        if self.session.wants_epoch:
+            self._comes_now(time)
         self._take(Frame(image, time), wait=True)
 
     def _read(self, source: Source) -> None:
@@ -184,6 +187,10 @@ class ServiceStream:
             self._put(Gap(self._last_end, begin, "not watched"))
             self._builder.skip()
         return begin
+
+    def _comes_now(self, seconds: float) -> None:
+        """Of pushed frames nothing but the first one's coming tells when second 0 was."""
+        self._store.set_epoch(self.name, time.time() - seconds)
 
     def _gap(self, gap: Gap) -> None:
         self._tell_status()
@@ -319,6 +326,7 @@ class ServiceStream:
             tokens_per_s=self._tokens_per_second(),
             memory_bytes=self._memory_bytes(),
             last_error=self._last_error or (source.error if source else None),
+            epoch=self.session.clock.epoch,
         )
 
     def latest_frame(self) -> LatestFrame | None:

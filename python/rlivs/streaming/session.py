@@ -10,6 +10,7 @@ from threading import RLock
 import numpy as np
 
 from rlivs.backbones import Backbone, VisualTokens
+from rlivs.clock import COUNTED, Clock
 from rlivs.config import PipelineConfig
 from rlivs.errors import InputError
 from rlivs.memory.embedders import Embedder
@@ -67,6 +68,8 @@ class Session:
         self._sampler = Sampler(config.fps, first_sample=round(store.last_end(name) * config.fps))
         self._pending: list[Frame] = []
         self._coming = self.next_clip
+        self._by_clock = bool(store.stream(name).settings.get("clock"))
+        self._clock = COUNTED
         self.recent = RecentFrames(config.frames_per_clip)
 
     @property
@@ -78,6 +81,18 @@ class Session:
     def visual_bytes(self) -> int:
         """What the visual memory takes, in bytes."""
         return sum(slot.embeddings.nbytes + slot.indices.nbytes for slot in self._memory.slots)
+
+    @property
+    def clock(self) -> Clock:
+        """How this stream's moments are told: a live stream's by the wall clock only once its first frame has come."""
+        if self._by_clock and self._clock.epoch is None:
+            self._clock = self._store.clock(self.name)
+        return self._clock
+
+    @property
+    def wants_epoch(self) -> bool:
+        """Whether it is not known yet when second 0 was, and shall be."""
+        return self._by_clock and self.clock.epoch is None
 
     @property
     def captions(self) -> list[Caption]:
@@ -154,7 +169,7 @@ class Session:
             result = caption_clip(
                 self._backbone, self._tap, clip, self._memory.slots, self.config, on_token, between_steps, visual
             )
-            line = caption_line(result.start, result.end, result.caption)
+            line = caption_line(result.start, result.end, result.caption, self.clock)
             caption = Caption(
                 stream=self.name,
                 index=result.index,
@@ -214,11 +229,11 @@ class Session:
             of_present = asks_about_present(question) or not self._store.captions(self.name, ended_by=at)
             answer_from = "recent-frames" if frames and of_present else "memory"
         if answer_from == "recent-frames":
-            return frames_answer_steps(self._backbone, self.config, question, frames, on_text)
+            return frames_answer_steps(self._backbone, self.config, question, frames, on_text, self.clock)
         captions, embeddings = self._store.recall(self.name, ended_by=at)
         moment = at if at is not None else (captions[-1].end if captions else 0.0)
         return answer_steps(
-            self._backbone, self._embedder, self.config, question, moment, captions, embeddings, on_text
+            self._backbone, self._embedder, self.config, question, moment, captions, embeddings, on_text, self.clock
         )
 
     def _process_pending(self) -> CaptionedClip:

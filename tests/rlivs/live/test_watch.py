@@ -8,6 +8,7 @@ from tiny_models import save_tiny_checkpoint
 
 from rlivs.cli.line_editor import LineEditor
 from rlivs.cli.watch_view import event_line, status_line
+from rlivs.clock import COUNTED
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.streaming.service import Event, StreamStatus
 
@@ -134,7 +135,7 @@ def test_typing_a_question(keys, line):
 
 def test_lines_of_the_view():
     gap = Event(1, "gap", "a", {"start": 80.0, "end": 90.0, "reason": "lost"})
-    assert event_line(gap) == "1:20-1:30  -- no picture: lost --"
-    assert event_line(Event(1, "status", "a", {})) is None
-    status = StreamStatus("a", "x", "running", 3, 1.25, 7, 0, 12.5, 3 * 2**20, None)
+    assert event_line(gap, COUNTED) == "1:20-1:30  -- no picture: lost --"
+    assert event_line(Event(1, "status", "a", {}), COUNTED) is None
+    status = StreamStatus("a", "x", "running", 3, 1.25, 7, 0, 12.5, 3 * 2**20, None, None)
     assert status_line(status) == "running · 3 clips · lag 1.2 s · 7 frames dropped · 12.5 tokens/s · 3.0 MiB"

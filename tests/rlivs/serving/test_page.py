@@ -4,6 +4,7 @@ import base64
 import io
 import socket
 import sys
+from datetime import datetime
 
 import httpx
 import numpy as np
@@ -21,6 +22,15 @@ if CHROMIUM is None:
 
 pytestmark = pytest.mark.xdist_group("page")
 HARMFUL = '<img src=x onerror="window.harmed = true">'
+
+
+def pixels():
+    file = io.BytesIO()
+    Image.new("RGB", (96, 96), (40, 90, 160)).save(file, "PNG")
+    return file.getvalue()
+
+
+PIXELS = pixels()
 
 
 class Site:
@@ -210,6 +220,7 @@ def test_the_page_comes_back_after_a_killed_server(site, browser):
     site.start()
     browser.wait("document.querySelector('#trouble').innerText === ''")
     assert browser.text("#captions") == captions  # each once, none lost
+    assert site.call("GET", "/api/streams/film/picture")["clip"] == 7  # though no frame has come since the start
     check_pictures(site)
     ask(browser, "What was there before?")
     assert browser.text(".answer .reply")
@@ -221,3 +232,35 @@ def test_the_page_comes_back_after_a_killed_server(site, browser):
         site.call("POST", f"/api/streams/film/frames?time={second}", content=frame.read_bytes())
     browser.wait("document.querySelectorAll('#captions li').length > 8")
     assert len(set(browser.run("[...document.querySelectorAll('#captions [data-clip]')].map(e => e.dataset.clip)"))) > 8
+
+
+def test_a_stream_by_the_clock(site, browser):
+    """Captions, ticks, answers and pictures show the server's wall clock; moments that are counted stay as they are."""
+    assert site.process.stop() == 0
+    site.start("--clock")
+    site.call("POST", "/api/streams", json={"name": "desk"})
+    for time in range(0, 60):
+        site.call("POST", f"/api/streams/desk/frames?time={time / 2}", content=PIXELS)
+    site.call("DELETE", "/api/streams/desk/source")
+    browser.open(f"{site.address}/?stream=desk")
+    browser.wait("document.querySelectorAll('#captions li').length === 15")
+    epoch = site.call("GET", "/api/streams/desk")["epoch"]
+    moments = [datetime.fromtimestamp(int(epoch + second)) for second in range(31)]
+    first, last = moments[0], moments[2]
+    assert browser.text("#captions li:last-child .span") == f"{first:%H:%M:%S}–{last:%H:%M:%S}"
+    ticks = browser.run("[...document.querySelectorAll('.tick text')].map((tick) => tick.textContent)")
+    assert len(ticks) >= 3 and set(ticks) <= {f"{moment:%H:%M:%S}" for moment in moments}
+    assert all(int(tick[-1]) % 5 == 0 for tick in ticks)
+    ask(browser, "Who came today?")
+    assert f"Asked at {moments[30]:%H:%M}" in browser.text(".answer .facts")
+    browser.run("document.querySelector('.answer details').open = true")
+    assert browser.text(".citations li:first-child .span") == f"{first:%H:%M:%S}–{last:%H:%M:%S}"
+    browser.wait(f"document.querySelector('#count').innerText.startsWith('{moments[29]:%H:%M}')")
+    # No span of times runs into its caption.
+    overlaps = "[...document.querySelectorAll('.line')].filter((line) => line.firstElementChild.scrollWidth > "
+    assert browser.run(f"{overlaps} line.firstElementChild.clientWidth + 1).length") == 0
+
+    browser.open(f"{site.address}/?stream=film")
+    browser.wait("document.querySelectorAll('#captions li').length >= 8")
+    assert browser.text("#captions li:last-child .span") == "0:00–0:02"
+    assert "0:00" in browser.run("[...document.querySelectorAll('.tick text')].map((tick) => tick.textContent)")

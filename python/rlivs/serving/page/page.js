@@ -7,7 +7,7 @@ import { addStream, askToken, removeStream } from "./dialogs.js";
 import { get, element } from "./elements.js";
 import { Picture } from "./picture.js";
 import { Timeline } from "./timeline.js";
-import { duration, number, size } from "./words.js";
+import { duration, number, setClock, size } from "./words.js";
 
 const LOOK_AGAIN = 2000;
 const LONGEST_PAUSE = 5000;
@@ -129,6 +129,7 @@ function open(name) {
 
 function forget() {
   clips.clear();
+  setClock(null);
   captions.clear();
   timeline.clear();
   get("key-gap").hidden = true;
@@ -169,6 +170,7 @@ async function follow(name, signal) {
 }
 
 function take(event, data, fresh) {
+  setClock(data);
   if (event === "caption" && !clips.has(data.index)) {
     clips.set(data.index, data);
     captions.add(data, fresh);

@@ -1,7 +1,7 @@
 // The stream as a line of clips: one tab stop, arrows from clip to clip, Enter to look at one.
 
 import { drawing, get } from "./elements.js";
-import { freshness, span, time } from "./words.js";
+import { freshness, midnight, span, time } from "./words.js";
 
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
 
@@ -90,9 +90,10 @@ export class Timeline {
     const room = Math.max(3, Math.floor(this.root.clientWidth / 80));
     const step = STEPS.find((each) => (end - start) / each <= room) || Math.ceil((end - start) / room);
     const ticks = [];
-    for (let at = Math.ceil(start / step - 1e-9) * step, order = 0; at <= end + 1e-6; at += step, order += 1) {
+    const zero = midnight();
+    for (let at = zero + Math.ceil((start - zero) / step - 1e-9) * step, order = 0; at <= end + 1e-6; at += step, order += 1) {
       const near = (at - start) / (end - start);
-      const side = near < 0.02 ? "first" : near > 0.98 ? "last" : "";
+      const side = near < 0.04 ? "first" : near > 0.96 ? "last" : "";
       const text = drawing("text", { y: 16, class: side }, time(at));
       ticks.push(drawing("svg", {
         class: order % 2 ? "tick minor" : "tick", x: x(at), y: 44, "aria-hidden": "true",

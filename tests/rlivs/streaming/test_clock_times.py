@@ -1,0 +1,61 @@
+"""A recording whose start is known: captions, questions and answers go by the wall clock."""
+
+from datetime import datetime, timezone
+
+import pytest
+
+from rlivs.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("berlin")
+START = datetime(2031, 5, 6, 14, 5, 10)
+
+
+@pytest.fixture
+def engine(make_engine):
+    return make_engine()
+
+
+@pytest.fixture
+def session(engine, film):
+    session = engine.open("door", starts_at=START)
+    list(session.watch(film))
+    return session
+
+
+def test_the_prompt_tells_the_clock(session, monkeypatch):
+    prompts = []
+    backbone = session._backbone
+    original = backbone.text_prompt
+    monkeypatch.setattr(backbone, "text_prompt", lambda text: prompts.append(text) or original(text))
+    answer = session.ask("What happened at 14:05?")
+    captions = session.captions
+    assert [cited.index for cited in answer.citations] == [0, 1, 2] and answer.question == "What happened at 14:05?"
+    lines = [
+        f"[2031-05-06 14:05:10-14:05:14] {captions[0].text}\n",
+        f"[2031-05-06 14:05:14-14:05:18] {captions[1].text}\n",
+        f"[2031-05-06 14:05:18-14:05:21] {captions[2].text}\n",
+    ]
+    assert "".join(lines) in prompts[-1]
+    assert "Question: It is 2031-05-06 14:05:21. What happened at 14:05?\n" in prompts[-1]
+    # The budget counts what stands in the prompt.
+    tokenizer = backbone.tokenizer
+    assert [c.num_tokens for c in captions] == [len(tokenizer(t, add_special_tokens=False).input_ids) for t in lines]
+
+
+def test_a_time_of_day_brings_its_captions(session):
+    dearest = max(caption.num_tokens for caption in session.captions)
+    session.config = session.config.model_copy(update={"context_budget": 2 * dearest})
+    first = {cited.index for cited in session.ask("What happened at 14:05:11?").citations}
+    last = {cited.index for cited in session.ask("What happened at 14:05:20?").citations}
+    assert (first, last) == ({0, 1}, {1, 2})
+
+
+def test_a_start_stays(engine, session):
+    engine.open("door", resume=True)
+    same = engine.open("door", resume=True, starts_at=datetime(2031, 5, 6, 12, 5, 10, tzinfo=timezone.utc))
+    assert same.clock.tell(0) == "2031-05-06 14:05:10"
+    with pytest.raises(InputError, match="starts at 2031-05-06 14:05:10; resume it without another start"):
+        engine.open("door", resume=True, starts_at=datetime(2031, 5, 6, 14, 5, 11))
+    engine.open("counted")
+    with pytest.raises(InputError, match="counts its moments from second 0"):
+        engine.open("counted", resume=True, starts_at=START)
