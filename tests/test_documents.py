@@ -14,9 +14,11 @@ from tiny_models import load_tiny_backbone
 
 from rlivs.backbones.loading import FAMILIES
 from rlivs.config import PipelineConfig
+from rlivs.evaluation import format_names
 
 ROOT = Path(__file__).resolve().parents[1]
 LIVE = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 OPTIONS = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
 BACKBONE = (ROOT / "docs" / "add-a-backbone.md").read_text(encoding="utf-8")
 
@@ -29,7 +31,8 @@ def test_every_block_is_run_here():
     """A new block needs a test in this file."""
     assert [len(blocks(LIVE, kind)) for kind in ("python", "bash")] == [2, 4]
     assert [len(blocks(BACKBONE, kind)) for kind in ("python", "bash")] == [1, 0]
-    for text, number in ((LIVE, 6), (BACKBONE, 1)):
+    assert [len(blocks(EVALUATION, kind)) for kind in ("bash", "json")] == [2, 1]
+    for text, number in ((LIVE, 6), (BACKBONE, 1), (EVALUATION, 3)):
         assert text.count("```") == 2 * number
 
 
@@ -66,6 +69,25 @@ def test_memory_commands(beside_a_video):
         done = run(line)
         assert done.returncode == 0, (line, done.stderr)
     assert "-->" in (beside_a_video / "door.srt").read_text()
+
+
+def test_questions_of_a_file(beside_a_video):
+    """The first block asks the second; the last needs a server, its parts are held to what they name."""
+    Path("videos").mkdir()
+    cut_film(Path("videos/kitchen.mp4"), 17)
+    Path("questions.jsonl").write_text(blocks(EVALUATION, "json")[0])
+    done = run(blocks(EVALUATION, "bash")[0].strip())
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^([\w-]+, \w+): ", done.stdout, flags=re.MULTILINE) == [
+        "memory, all", "memory, who", "recent-frames, all", "recent-frames, who",
+    ]  # fmt: skip
+    install, judge = blocks(EVALUATION, "bash")[1].splitlines()
+    extra = re.search(r"\[(\w+)\]", install).group(1)
+    assert re.search(rf"^{extra} = ", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    refused = run(judge.replace("8001", "9"))  # where no server listens
+    assert refused.returncode == 2 and "cannot be asked" in refused.stderr, refused.stderr
+    table = re.findall(r"^\| `(\w+)` \|", EVALUATION, flags=re.MULTILINE)
+    assert sorted(table) == format_names()
 
 
 def test_serving(beside_a_video, serving):

@@ -1,5 +1,6 @@
 """Every command and every block of code in the README does what it says."""
 
+import json
 import os
 import re
 import subprocess
@@ -25,7 +26,7 @@ def python_block(marker):
 
 def test_every_block_is_run_here():
     """A new block in the README needs a test in this file."""
-    assert len(blocks("bash")) == 5
+    assert len(blocks("bash")) == 6
     assert len(blocks("python")) == 4
     assert re.findall(r"```(\w*)\n", README).count("") == len(blocks("bash")) + len(blocks("python"))
 
@@ -74,8 +75,15 @@ def test_live(beside_a_video, serving):
     assert [stream["stream"] for stream in streams] == ["door"]
 
 
+def test_asking_a_file_of_questions(beside_a_video):
+    Path("questions.jsonl").write_text(json.dumps({"video": "video", "question": "What moves?", "answer": "a star"}))
+    done = run(blocks("bash")[4].strip())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("memory, all: "), done.stdout
+
+
 def test_measuring(beside_a_video):
-    for line in blocks("bash")[4].splitlines():
+    for line in blocks("bash")[5].splitlines():
         done = run(line)
         assert done.returncode == 0, (line, done.stderr)
     for name in ("kernels.csv", "pipeline.csv", "quality/tokens_kept.csv"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,9 @@ from rlivs.decoding.graph import only_device
 from rlivs.video import VideoClip
 
 
-def clips_ahead(clips: Iterable[VideoClip], backbone: Backbone) -> Iterator[tuple[VideoClip, VisualTokens | None]]:
+def clips_ahead(
+    clips: Iterable[VideoClip], backbone: Backbone
+) -> Generator[tuple[VideoClip, VisualTokens | None], None, None]:
     """The clips in order, and their visual tokens where these were made ahead (else None).
 
     The next clip is taken from `clips` in a thread of its own as soon as one is handed out. On a GPU it is encoded

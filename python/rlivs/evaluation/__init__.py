@@ -1,0 +1,23 @@
+"""Questions about videos, asked at their moments, and how many are answered right."""
+
+from rlivs.evaluation.formats import format_names, read_questions
+from rlivs.evaluation.judge import Verdict, judge_all
+from rlivs.evaluation.predictions import appending, read_predictions
+from rlivs.evaluation.question import Question
+from rlivs.evaluation.run import Prediction, ask_all, find_videos
+from rlivs.evaluation.scoring import Score, summary
+
+__all__ = [
+    "Prediction",
+    "Question",
+    "Score",
+    "Verdict",
+    "appending",
+    "ask_all",
+    "find_videos",
+    "format_names",
+    "judge_all",
+    "read_predictions",
+    "read_questions",
+    "summary",
+]

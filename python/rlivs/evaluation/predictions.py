@@ -1,0 +1,57 @@
+"""The file that answers go to, a JSON object a line, each written before the next question is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rlivs.errors import InputError
+
+Row = dict[str, Any]
+_NEEDED = {"id", "way", "kind", "right", "f1", "model"}
+
+
+def read_predictions(path: str | Path) -> list[Row]:
+    """The file's lines, none where there is no file; a last line that was cut off does not count.
+
+    Raises InputError for a file that cannot be read or holds something else.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        rows = [json.loads(line) for line in lines[:-1]]
+        if not all(set(row) >= _NEEDED for row in rows):
+            raise ValueError
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; choose another --out") from None
+    except (ValueError, TypeError):
+        raise InputError(f"{path} is no file of predictions; choose another --out") from None
+    return rows
+
+
+@contextmanager
+def appending(path: str | Path, rows: list[Row]) -> Iterator[Callable[[Row], None]]:
+    """Yields what writes one more line to the file of these `rows`. Raises InputError where it cannot be written."""
+    try:
+        with Path(path).open("a+", encoding="utf-8") as file:
+            _cut_off(file, len(rows))
+
+            def write(row: Row) -> None:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+
+            yield write
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another --out") from None
+
+
+def _cut_off(file: Any, lines: int) -> None:
+    """What follows the whole lines goes: an answer that was being written when the process ended."""
+    file.seek(0)
+    for _ in range(lines):
+        file.readline()
+    file.truncate(file.tell())

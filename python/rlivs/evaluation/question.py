@@ -1,0 +1,31 @@
+"""A question of a benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a video. id: its name in the benchmark; video: the file's name, with or without its ending.
+
+    answer: the right one, None where the benchmark keeps it; of a multiple choice the text of the right choice.
+    at: the second of the video at which it is asked, None: after its end. kind: the benchmark's own group, or "".
+    """
+
+    id: str
+    video: str
+    text: str
+    answer: str | None = None
+    choices: tuple[str, ...] = ()
+    at: float | None = None
+    kind: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """What the model is asked: the question, and its choices with a letter each."""
+        if not self.choices:
+            return self.text
+        listed = " ".join(f"({letter}) {choice}" for letter, choice in zip(ascii_uppercase, self.choices, strict=False))
+        return f"{self.text} {listed} Answer with the letter of the right choice."
