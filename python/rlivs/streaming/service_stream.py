@@ -140,8 +140,7 @@ class ServiceStream:
         """Take one frame; waits while clips are waiting. Raises InputError when time runs backwards."""
         if self._thread is not None and self._thread.is_alive():
             raise InputError(f"stream '{self.name}' is being read from {self.source_name}; detach that first")
-        if self.session.wants_epoch:
-            self._comes_now(time)
+        self.session.comes_now(time)
         self._take(Frame(image, time), wait=True)
 
     def _read(self, source: Source) -> None:
@@ -187,10 +186,6 @@ class ServiceStream:
             self._put(Gap(self._last_end, begin, "not watched"))
             self._builder.skip()
         return begin
-
-    def _comes_now(self, seconds: float) -> None:
-        """Of pushed frames nothing but the first one's coming tells when second 0 was."""
-        self._store.set_epoch(self.name, time.time() - seconds)
 
     def _gap(self, gap: Gap) -> None:
         self._tell_status()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import RLock
+from time import time as wall_time
 
 import numpy as np
 
@@ -89,10 +90,10 @@ class Session:
             self._clock = self._store.clock(self.name)
         return self._clock
 
-    @property
-    def wants_epoch(self) -> bool:
-        """Whether it is not known yet when second 0 was, and shall be."""
-        return self._by_clock and self.clock.epoch is None
+    def comes_now(self, seconds: float) -> None:
+        """A frame of this second has just been pushed: where the clock wants one, the first tells when second 0 was."""
+        if self._by_clock and self.clock.epoch is None:
+            self._store.set_epoch(self.name, wall_time() - seconds)
 
     @property
     def captions(self) -> list[Caption]:
@@ -129,6 +130,7 @@ class Session:
                 f"a frame at {time} s cannot follow {self._sampler.next_time:.3f} s; "
                 "count seconds from the stream's start: subtract its first time from all"
             )
+        self.comes_now(time)
         for sampled in self._sampler.push(Frame(image=frame.copy(), time=time)):
             self._pending.append(sampled)
             self.recent.add(sampled)

@@ -1,7 +1,9 @@
 """A recording whose start is known: captions, questions and answers go by the wall clock."""
 
+import time
 from datetime import datetime, timezone
 
+import numpy as np
 import pytest
 
 from rlivs.errors import InputError
@@ -59,3 +61,13 @@ def test_a_start_stays(engine, session):
     engine.open("counted")
     with pytest.raises(InputError, match="counts its moments from second 0"):
         engine.open("counted", resume=True, starts_at=START)
+
+
+def test_frames_that_are_pushed_come_now(make_engine):
+    session = make_engine(clock=True).open("desk")
+    before = time.time()
+    for second in (100, 101, 102):
+        session.push(np.zeros((32, 32, 3), np.uint8), second)
+    session.flush()
+    assert before <= session.clock.epoch + 100 <= time.time()
+    assert session.ask("What was there today?").clock == session.clock
