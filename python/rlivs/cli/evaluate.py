@@ -134,7 +134,7 @@ def judge(
     rows = [row for row in read_predictions(predictions) if row["f1"] is not None]
     if not rows:
         raise InputError(f"{predictions} has no open question with an answer; a judge has nothing to say")
-    verdicts = read_predictions(out)
+    verdicts = read_predictions(out, judged=True)
     others = {row["judge"] for row in verdicts} - {judge}
     if others:
         raise InputError(f"{out} holds verdicts of {others.pop()}; choose another --out for another judge")

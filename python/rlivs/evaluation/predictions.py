@@ -14,22 +14,23 @@ Row = dict[str, Any]
 _NEEDED = {"id", "way", "kind", "right", "f1", "model"}
 
 
-def read_predictions(path: str | Path) -> list[Row]:
+def read_predictions(path: str | Path, *, judged: bool = False) -> list[Row]:
     """The file's lines, none where there is no file; a last line that was cut off does not count.
 
-    Raises InputError for a file that cannot be read or holds something else.
+    judged: predictions with a judge's verdicts. Raises InputError for a file that cannot be read or holds other things.
     """
+    kind = "verdicts" if judged else "predictions"
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
         rows = [json.loads(line) for line in lines[:-1]]
-        if not all(set(row) >= _NEEDED for row in rows):
+        if not all(set(row) >= _NEEDED and ("judge" in row) == judged for row in rows):
             raise ValueError
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; choose another --out") from None
+        raise InputError(f"cannot read {path}: {error.strerror}; choose another file") from None
     except (ValueError, TypeError):
-        raise InputError(f"{path} is no file of predictions; choose another --out") from None
+        raise InputError(f"{path} is no file of {kind}; choose another one") from None
     return rows
 
 

@@ -129,6 +129,10 @@ def test_what_was_judged_before_a_failure_is_kept(rlivs, server, monkeypatch):
     assert rlivs(*command).code == 0
     other = rlivs(*command[:-3], "other", *command[-2:])
     assert other.code == 2 and "holds verdicts of j" in other.err
+    mixed = rlivs(*command, "--out", "predictions.jsonl")
+    assert mixed.code == 2 and "predictions.jsonl is no file of verdicts" in mixed.err
+    mixed = rlivs("eval", "judge", "judged.jsonl", *command[3:])
+    assert mixed.code == 2 and "judged.jsonl is no file of predictions" in mixed.err
 
 
 @pytest.mark.parametrize(
