@@ -60,11 +60,11 @@ def test_times_of_day(beside_a_video):
     for line in (watch, *others):
         done = run(line)
         assert done.returncode == 0, (line, done.stderr)
-    assert "  2031-05-04 14:05:00-14:05:16  " in done.stdout  # the first and only clip
+    assert "  2031-05-04 14:05:08-14:05:16  " in done.stdout
 
 
 def test_memory_commands(beside_a_video):
-    assert run("rlivs caption video.mp4 --stream door --fps 8").returncode == 0
+    assert run("rlivs caption video.mp4 --memory live.db --stream door --fps 8").returncode == 0
     for line in blocks(LIVE, "bash")[1].splitlines():
         done = run(line)
         assert done.returncode == 0, (line, done.stderr)
@@ -121,10 +121,11 @@ def test_the_table_of_options():
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", OPTIONS, flags=re.MULTILINE)
     expected = []
     for name, field in PipelineConfig.model_fields.items():
-        default = {"None": "none", "True": "true", "False": "false"}.get(str(field.default), str(field.default))
-        shown = "see `rlivs/config.py`" if "\n" in default else f"`{default}`"
+        default = {"None": "null", "True": "true", "False": "false"}.get(str(field.default), str(field.default))
+        shown = "see below" if "\n" in default else f"`{default}`"
         expected.append((name, shown, field.description))
     assert rows == expected
+    assert blocks(OPTIONS, "text") == [PipelineConfig().answer_prompt + "\n"]
 
 
 def test_the_backbone_that_is_added(tmp_path, monkeypatch):

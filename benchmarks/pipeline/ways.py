@@ -1,7 +1,7 @@
 """The ways to caption and to answer that are timed side by side, on one model and the same prompts.
 
-`eager maps`: transformers' `generate`, and attention on the scored layers as rLiVS's own code runs it: eager, prompt
-and answers included, with a caption's maps kept to its end as `output_attentions` does. `generate, sdpa`: the same
+`eager-maps`: transformers' `generate`, and attention on the scored layers as rLiVS's own code runs it: eager, prompt
+and answers included, with a caption's maps kept to its end as `output_attentions` does. `generate-sdpa`: the same
 without scores. `ours`: the loop of this package with its tap. Frames are encoded, prompts built and captions retrieved
 by the same code in all three.
 """
@@ -28,7 +28,7 @@ EAGER = "benchmark_eager_maps"
 class Generate:
     """transformers' `generate` over sdpa, without scores."""
 
-    name = "generate, sdpa"
+    name = "generate-sdpa"
     scores_captions = False
 
     def __init__(self, backbone: Backbone) -> None:
@@ -63,7 +63,7 @@ class Generate:
 class EagerMaps(Generate):
     """`generate` with eager attention on the scored layers, whose maps are kept while a caption is made."""
 
-    name = "eager maps"
+    name = "eager-maps"
     scores_captions = True
 
     def __init__(self, backbone: Backbone) -> None:

@@ -3,11 +3,12 @@ section 4)."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rlivs.errors import InputError
 
@@ -37,7 +38,7 @@ class PipelineConfig(BaseModel):
 
     # Selection (section 3.2)
     layers: Literal["auto", "all"] | tuple[int, ...] = Field(
-        "auto", description="decoder layers that score: auto (the paper's depths), all, or indices from 0"
+        "auto", description="decoder layers that score: auto (the paper's depths), all, or numbers from 0 such as 1,2"
     )
     scoring: Literal["deferred", "fused", "rescore"] = Field(
         "deferred", description="deferred: one pass after the caption; fused: in each step; rescore: feed it once more"
@@ -58,6 +59,16 @@ class PipelineConfig(BaseModel):
     mmr_lambda: float = Field(0.5, ge=0, le=1, description="choice of captions: 1 is relevance alone, 0 novelty alone")
     context_budget: int = Field(10_000, ge=1, description="tokens of captions in an answer's prompt")
     clock: bool = Field(False, description="tell a live stream's moments by the wall clock (new streams)")
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _layers_of_text(cls, value: Any) -> Any:
+        """`3` and `1,2`, as a command line has them, are lists, too."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return (value,)
+        if isinstance(value, str) and re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*", value):
+            return tuple(int(part) for part in value.split(","))
+        return value
 
     def model_post_init(self, _context: Any) -> None:
         for field in ("{captions}", "{question}"):
@@ -110,4 +121,6 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = ", ".join(PipelineConfig.model_fields)
         return f"unknown option '{name}'; the options are: {known}"
+    if name == "config":  # of all options together: the message names its own
+        return first["msg"].removeprefix("Value error, ")
     return f"option '{name}' is {first.get('input')!r}: {first['msg'].lower()}"

@@ -41,8 +41,8 @@ def test_a_run_without_a_gpu(tmp_path, capsys):
     stages = {way: {row["stage"] for row in rows if row["way"] == way} for way in ways.WAYS}
     common = {"weights", "vision", "prefill", "caption token", "clip", "retrieval", "answer prefill", "answer token"}
     common |= {"question"}
-    assert stages["generate, sdpa"] == common
-    assert stages["eager maps"] == common | {"scoring", "selection"}
+    assert stages["generate-sdpa"] == common
+    assert stages["eager-maps"] == common | {"scoring", "selection"}
     alone = {"decode video", "remember", "clip in a stream", "caption token, not scored"}
     assert stages["ours"] == common | {"scoring", "selection"} | alone
     for row in rows:
@@ -88,7 +88,7 @@ def test_out_of_memory_is_a_row_and_ends_nothing(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(ways.EagerMaps, "caption", no_room)
-    rows = {row.stage: row for row in measure.measure(TOYS[0], "eager maps", TOY, CPU, 1.0)}
+    rows = {row.stage: row for row in measure.measure(TOYS[0], "eager-maps", TOY, CPU, 1.0)}
     assert rows["clips"].note == "out of memory" and rows["clips"].p50_ms is None
     assert rows["question"].p50_ms > 0
     table = markdown([{**vars(row), "device": "cpu"} for row in rows.values()])

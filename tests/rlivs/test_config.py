@@ -69,3 +69,15 @@ def test_bad_yaml(tmp_path, text):
 def test_missing_config_file(tmp_path):
     with pytest.raises(InputError, match="cannot read the config file"):
         load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "layers"), [("1,2", (1, 2)), (3, (3,)), ("4", (4,)), ([0, 5], (0, 5)), ("all", "all")]
+)
+def test_layers_as_a_command_line_has_them(given, layers):
+    assert make_config({"layers": given}).layers == layers
+
+
+def test_a_mistake_of_all_options_together_names_its_own():
+    with pytest.raises(InputError, match=r"^answer_prompt must contain"):
+        make_config({"answer_prompt": "What?"})

@@ -17,7 +17,11 @@ def ask(
     stream: options.Stream = None,
     at: Annotated[
         str | None,
-        typer.Option("--at", help="Moment of the question (1:20; by a clock 14:05); later captions are not used."),
+        typer.Option(
+            "--at",
+            help="Moment of the question (1:20; by a clock 14:05): later captions are not used, 'ago' counts from it. "
+            "Default: the end of the last caption.",
+        ),
     ] = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = None,
@@ -25,7 +29,7 @@ def ask(
     set_: options.Set = None,
     json: options.Json = False,
 ) -> None:
-    """Answer a question from the captions of a stream, with the moments it rests on."""
+    """Answer a question from the captions of a stream, and list those the model was given."""
     settings = options.read_config(config, set_)
     device = options.parse_device(device)
     from rlivs.memory.store import CaptionStore

@@ -14,7 +14,7 @@ from rlivs.cli.terminal import messages, print_json, progress, quiet_libraries, 
 def caption(
     video: Annotated[str, typer.Argument(help="The video file.")],
     memory: options.Memory = Path("captions.db"),
-    stream: options.Stream = None,
+    stream: options.NewStream = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = None,
     fps: options.Fps = None,

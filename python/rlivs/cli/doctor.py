@@ -12,6 +12,9 @@ from rlivs.cli.terminal import print_json
 
 PACKAGES = ("rlivs-kernels", "transformers", "av", "safetensors", "pydantic", "flash-attn")
 
+# What is told of what is not there: most of it is a package.
+ABSENT = {"error": "none", "driver": "none", "build": "none", "cuda": "none"}
+
 
 def doctor(json: options.Json = False) -> None:
     """Show versions, GPUs, the state of the CUDA build, and the backend each operation would take here."""
@@ -42,5 +45,10 @@ def _print_tree(tree: dict[str, Any], depth: int = 0) -> None:
             typer.echo(f"{'  ' * depth}{name}:")
             _print_tree(value, depth + 1)
         else:
-            shown = "not installed" if value is None else value
-            typer.echo(f"{'  ' * depth}{name}: {', '.join(map(str, shown)) if isinstance(shown, list) else shown}")
+            typer.echo(f"{'  ' * depth}{name}: {ABSENT.get(name, 'not installed') if value is None else _told(value)}")
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)

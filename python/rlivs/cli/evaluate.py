@@ -71,7 +71,7 @@ def questions(
         typer.Option("--answer-from", help="memory, recent-frames or auto; may be repeated. Default: memory."),
     ] = None,
     part: Annotated[str, typer.Option("--part", help="Only the videos of part I of N, as I/N (1/8).")] = "1/1",
-    memory: options.Memory = Path("captions.db"),
+    memory: options.Memory = Path("eval.db"),
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = None,
     fps: options.Fps = None,
@@ -85,31 +85,42 @@ def questions(
     """
     settings = options.read_config(config, set_, fps=fps)
     device = options.parse_device(device)
-    from rlivs.evaluation import appending, ask_all, find_videos, read_predictions, read_questions
+    from rlivs.backbones.checkpoint import CheckpointFiles
+    from rlivs.evaluation import (
+        appending,
+        ask_all,
+        check_same,
+        find_videos,
+        question_json,
+        read_predictions,
+        read_questions,
+    )
     from rlivs.streaming.recent_frames import check_answer_from
 
     ways = [check_answer_from(way) for way in dict.fromkeys(answer_from or ["memory"])]
     asked = _part(read_questions(file, form), part)
     places = find_videos(asked, videos)
     rows = read_predictions(out)
+    run = {
+        "model": CheckpointFiles(model).short_name,
+        "options": settings.model_dump(mode="json", exclude_defaults=True),
+    }
+    expected = [{**question_json(question), **run, "way": way} for question in asked for way in ways]
+    check_same(out, rows, expected, ("question", "video", "at", "choices", "answer", "model", "options"))
     answered = {(row["id"], row["way"]) for row in rows}
-    left = sum((question.id, way) not in answered for question in asked for way in ways)
+    left = sum((row["id"], row["way"]) not in answered for row in expected)
     if left:
         quiet_libraries()
         from rlivs.streaming import StreamingVideoQA
 
         with working("loading the model"):
             engine = StreamingVideoQA.from_pretrained(model, memory=memory, config=settings, device=device)
-        others = {row["model"] for row in rows} - {engine.backbone.name}
-        if others:
-            engine.close()
-            raise InputError(f"{out} holds predictions of {others.pop()}; choose another --out for another model")
         with engine, progress(f"asking {file.name}", left) as advance, appending(out, rows) as write:
             for prediction in ask_all(engine, asked, places, ways=ways, answered=answered):
-                rows.append({**prediction.to_json(), "model": engine.backbone.name})
+                rows.append({**prediction.to_json(), **run})
                 write(rows[-1])
                 advance()
-    wanted = {(question.id, way) for question in asked for way in ways}
+    wanted = {(row["id"], row["way"]) for row in expected}
     known = [row for row in rows if (row["id"], row["way"]) in wanted and row["right"] is not None]
     _show(known, "f1", "word F1", json)
     if not json:
@@ -129,28 +140,31 @@ def judge(
     json: options.Json = False,
 ) -> None:
     """Let a language model judge open answers: how many are right, and a score from 0 to 5 each."""
-    from rlivs.evaluation import appending, judge_all, read_predictions
+    from rlivs.evaluation import appending, check_same, judge_all, read_predictions
 
+    if not predictions.exists():
+        raise InputError(f"there is no file {predictions}; make it with `rlivs eval questions`")
     rows = [row for row in read_predictions(predictions) if row["f1"] is not None]
     if not rows:
         raise InputError(f"{predictions} has no open question with an answer; a judge has nothing to say")
     verdicts = read_predictions(out, judged=True)
-    others = {row["judge"] for row in verdicts} - {judge}
-    if others:
-        raise InputError(f"{out} holds verdicts of {others.pop()}; choose another --out for another judge")
+    expected = [{**row, "judge": judge} for row in rows]
+    check_same(out, verdicts, expected, ("pred", "question", "answer", "model", "options", "judge"))
     done = {(row["id"], row["way"]) for row in verdicts}
-    left = [row for row in rows if (row["id"], row["way"]) not in done]
+    left = [row for row in expected if (row["id"], row["way"]) not in done]
     with progress(f"judging {predictions.name}", len(left)) as advance, appending(out, verdicts) as write:
         for row, verdict in judge_all(left, server=server, model=judge, key=key, workers=workers):
-            right, score = (None, None) if verdict is None else (verdict.correct, verdict.score)
-            verdicts.append({**row, "right": right, "score": score, "judge": judge})
-            write(verdicts[-1])
+            if verdict is not None:
+                verdicts.append({**row, "right": verdict.correct, "score": verdict.score})
+                write(verdicts[-1])
             advance()
     asked = {(row["id"], row["way"]) for row in rows}
-    known = [row for row in verdicts if (row["id"], row["way"]) in asked and row["right"] is not None]
+    known = [row for row in verdicts if (row["id"], row["way"]) in asked]
     _show(known, "score", "score", json)
     if not json:
-        messages.print(f"{len(known)} of {len(rows)} answers judged by {judge}, in {out}")
+        unread = len(rows) - len(known)
+        lost = f"; {unread} replies held no verdict, start again to ask once more" if unread else ""
+        messages.print(f"{len(known)} of {len(rows)} answers judged by {judge}, in {out}{lost}")
 
 
 def _part(questions: list[Question], part: str) -> list[Question]:

@@ -27,9 +27,11 @@ def heatmap(
 
     with CaptionStore.open(memory, create=False) as store:
         name = options.the_only_stream([info.stream for info in store.streams()], stream)
-        last = store.last_index(name)
-        if not 0 <= clip <= last:
-            raise InputError(f"stream '{name}' has no clip {clip}; it has clips 0 to {last}")
+        known = [caption.index for caption in store.captions(name)]
+        if not known:
+            raise InputError(f"stream '{name}' has no clip yet; draw one when it is captioned")
+        if clip not in known:
+            raise InputError(f"stream '{name}' has no clip {clip}; it has clips {known[0]} to {known[-1]}")
         from rlivs.reports import heatmap_image
         from rlivs.streaming.retelling import tell_clips
 

@@ -63,7 +63,7 @@ def show(
         start = clock.parse(from_, now) if from_ is not None else 0.0
         end = clock.parse(to, now) if to is not None else float("inf")
         for entry in store.log(name):
-            if entry.item.end < start or entry.item.start > end:
+            if entry.item.end < start or entry.item.start >= end:
                 continue
             if json:
                 print_json(_as_json(entry, clock))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,11 @@ Device = Annotated[
 Memory = Annotated[Path, typer.Option("--memory", help="The caption memory, an SQLite file.")]
 Stream = Annotated[
     str | None,
-    typer.Option("--stream", help="Name of the stream; default the file's name, or the memory's only stream."),
+    typer.Option("--stream", help="Which stream; may be left out where the memory holds only one."),
+]
+NewStream = Annotated[
+    str | None,
+    typer.Option("--stream", help="Name of the stream; default: the last part of the path or address."),
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of options; the command line wins over it.")]
 Set = Annotated[
@@ -68,6 +73,20 @@ def assignments(option: str, given: list[str] | None) -> dict[str, str]:
             raise InputError(f"{option} {assignment}: write NAME=VALUE")
         pairs[name.strip()] = value
     return pairs
+
+
+def name_of(source: str) -> str:
+    """A stream's name where none is given: the last part of a path or address, its ending left off.
+
+    Raises InputError where nothing is left of it.
+    """
+    whole = source.partition("?")[0].rstrip("/")
+    scheme, sign, place = whole.partition("://")
+    last = Path(whole).stem if "/" in place or not sign else f"{scheme}-{place}"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._")
+    if not name:
+        raise InputError(f"{source} has no name of its own; give it one: --stream NAME, or NAME={source} to serve")
+    return name[:64]
 
 
 def the_only_stream(streams: list[str], chosen: str | None) -> str:

@@ -97,16 +97,13 @@ def _check_installed() -> None:
 
 
 def _name_of(source: str) -> tuple[str, str]:
-    """`NAME=SOURCE` in its parts; without a name the source's last part is one. Raises InputError."""
+    """`NAME=SOURCE` in its parts; without a name the source's own is one. Raises InputError."""
     import re
 
     name, sign, rest = source.partition("=")
     if sign and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         return name, _whole(rest)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source.partition("?")[0]).stem).strip("-._")
-    if not stem:
-        raise InputError(f"give {source} a name: NAME={source}")
-    return stem[:64], _whole(source)
+    return options.name_of(source), _whole(source)
 
 
 def _whole(source: str) -> str:

@@ -17,7 +17,7 @@ def watch(
         str, typer.Argument(help="A video file, webcam:0, rtsp://, http(s):// (HLS too), udp:// or tcp:// (MPEG-TS).")
     ],
     memory: options.Memory = Path("captions.db"),
-    stream: options.Stream = None,
+    stream: options.NewStream = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = None,
     fps: options.Fps = None,
@@ -66,7 +66,7 @@ def watch(
     from rlivs.streaming import StreamingVideoQA
     from rlivs.streaming.service import Retention, StreamService
 
-    name = stream or Path(source).stem or "live"
+    name = stream or (options.name_of(source) if opened.live else Path(source).stem)
     with working("loading the model"):
         engine = StreamingVideoQA.from_pretrained(model, memory=memory, config=settings, device=device)
     retention = Retention(keep_captions, None if keep_hours is None else 3600 * keep_hours)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from rlivs.errors import InputError
 
 Row = dict[str, Any]
-_NEEDED = {"id", "way", "kind", "right", "f1", "model"}
+_NEEDED = {"id", "way", "kind", "right", "f1", "model", "options", "question", "answer", "pred"}
 
 
 def read_predictions(path: str | Path, *, judged: bool = False) -> list[Row]:
@@ -32,6 +32,24 @@ def read_predictions(path: str | Path, *, judged: bool = False) -> list[Row]:
     except (ValueError, TypeError):
         raise InputError(f"{path} is no file of {kind}; choose another one") from None
     return rows
+
+
+def check_same(path: str | Path, rows: Iterable[Row], others: Iterable[Row], names: Collection[str]) -> None:
+    """Raise InputError where a row and another of the same id and way differ in a field of these names."""
+    known = {(other["id"], other["way"]): other for other in others}
+    for row in rows:
+        other = known.get((row["id"], row["way"]), row)
+        for name in names:
+            if row[name] != other[name]:
+                raise InputError(
+                    f"{path} has question '{row['id']}' with another {name} ({_short(row[name])}, not "
+                    f"{_short(other[name])}); choose another --out"
+                )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 @contextmanager

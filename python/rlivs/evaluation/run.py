@@ -49,15 +49,8 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """One line of a file of predictions; `question`, `answer` and `pred` are the names that judges know."""
-        question = self.question
         return {
-            "id": question.id,
-            "video": question.video,
-            "kind": question.kind,
-            "at": question.at,
-            "question": question.text,
-            "choices": list(question.choices),
-            "answer": question.answer,
+            **question_json(self.question),
             "way": self.way,
             "pred": self.text,
             "right": self.right,
@@ -66,6 +59,19 @@ class Prediction:
             "cited": list(self.cited),
             "seconds": self.seconds,
         }
+
+
+def question_json(question: Question) -> dict[str, Any]:
+    """A question's part of a line of predictions."""
+    return {
+        "id": question.id,
+        "video": question.video,
+        "kind": question.kind,
+        "at": question.at,
+        "question": question.text,
+        "choices": list(question.choices),
+        "answer": question.answer,
+    }
 
 
 def find_videos(questions: Sequence[Question], folder: str | Path) -> dict[str, Path]:

@@ -131,8 +131,8 @@ class StreamingVideoQA:
     def _check_embedder(self, info: StreamInfo) -> None:
         if info.embedder_id not in (None, self.embedder.id):
             raise InputError(
-                f"stream '{info.stream}' was embedded by {info.embedder_id}, not by the embedder {self.embedder.id}; "
-                "use the model and the embedder option it was captioned with"
+                f"stream '{info.stream}' was captioned by the model {info.settings.get('model')} and embedded by "
+                f"{info.embedder_id}, not by {self.embedder.id}; give the model and the embedder it was made with"
             )
 
     def _check_options(self) -> None:
@@ -162,5 +162,5 @@ def _check_same(
         if old_settings.get(option) != value:
             raise InputError(
                 f"stream '{name}' was made with {option} = {old_settings.get(option)!r}, not {value!r}; "
-                "resume with the same option, or choose another name"
+                "give the same option, or choose another name or another memory"
             )

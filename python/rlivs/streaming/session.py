@@ -228,8 +228,9 @@ class Session:
             raise InputError("the moment of the question is no number; give seconds, or None for now")
         frames = self.recent.until(at)
         if answer_from == "auto":
-            of_present = asks_about_present(question) or not self._store.captions(self.name, ended_by=at)
-            answer_from = "recent-frames" if frames and of_present else "memory"
+            captioned = bool(self._store.captions(self.name, ended_by=at))
+            of_present = frames and asks_about_present(question)
+            answer_from = "recent-frames" if of_present or not captioned else "memory"
         if answer_from == "recent-frames":
             return frames_answer_steps(self._backbone, self.config, question, frames, on_text, self.clock)
         captions, embeddings = self._store.recall(self.name, ended_by=at)

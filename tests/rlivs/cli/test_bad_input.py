@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rlivs.backbones.checkpoint import embedded_checkpoint
+from rlivs.memory.store import Caption, CaptionStore
 
 FAST = ("--fps", "4", "--set", "max_caption_tokens=8")
 
@@ -208,6 +209,23 @@ def test_options(rlivs, film, memory, arguments):
 
 def test_no_such_clip(rlivs, memory):
     refused(rlivs("heatmap", "7", "--memory", memory), "clips 0 to 2")
+
+
+def test_a_clip_that_was_pruned(rlivs, captioned, tmp_path):
+    pruned = shutil.copy(captioned, tmp_path / "pruned.db")
+    assert rlivs("memory", "prune", "--memory", pruned, "--keep-last", "1").code == 0
+    refused(rlivs("heatmap", "0", "--memory", pruned), "has no clip 0; it has clips 2 to 2")
+
+
+def test_a_heat_map_of_a_live_stream_or_of_nothing(rlivs, tmp_path):
+    memory = tmp_path / "live.db"
+    with CaptionStore.open(memory) as store:
+        store.create_stream("door", source="rtsp://camera/door", settings={"fps": 1, "frames_per_clip": 4})
+        place = ("--memory", memory)
+        refused(rlivs("heatmap", "0", *place), "has no clip yet")
+        caption = Caption("door", 0, 0.0, 4.0, "a cat", 2, (0,))
+        store.append(caption, embedding=[1.0], embedder_id="e", visual=None)
+        refused(rlivs("heatmap", "0", *place), "is live (rtsp://camera/door), and no video of it is kept")
 
 
 def test_no_time(rlivs, memory):

@@ -48,6 +48,7 @@ def test_doctor_reads_well(rlivs):
     assert outcome.code == 0
     assert "transformers: " in outcome.out
     assert "{" not in outcome.out
+    assert "error: none" in outcome.out and "tiny-onevision: yes" in outcome.out
 
 
 def test_resume_adds_only_what_is_missing(rlivs, film, tmp_path):

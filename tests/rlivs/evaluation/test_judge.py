@@ -81,7 +81,16 @@ def rlivs(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    common = {"way": "memory", "kind": "who", "model": "m", "choices": [], "video": "v", "at": None, "right": False}
+    common = {
+        "way": "memory",
+        "kind": "who",
+        "model": "m",
+        "options": {},
+        "choices": [],
+        "video": "v",
+        "at": None,
+        "right": False,
+    }
     rows = [
         {**common, "id": "1", "question": "Who?", "answer": "He.", "pred": "He.", "f1": 1.0},
         {**common, "id": "2", "question": "Who?", "answer": "He.", "pred": "She.", "f1": 0.0, "way": "auto"},
@@ -110,14 +119,10 @@ def test_open_answers_are_judged(rlivs, server):
         ("/v1/chat/completions", "Bearer secret", 0)
     }
     rows = [json.loads(line) for line in Path("judged.jsonl").read_text().splitlines()]
-    assert [(row["id"], row["right"], row["score"]) for row in rows] == [
-        ("1", True, 5),
-        ("2", False, 1),
-        ("3", None, None),
-    ]
+    assert [(row["id"], row["right"], row["score"]) for row in rows] == [("1", True, 5), ("2", False, 1)]
 
     again = rlivs(*command, "--json")
-    assert len(server.requests) == 5  # nothing is judged twice
+    assert len(server.requests) == 6  # what was judged is not asked about again, the reply without a verdict is
     assert again.objects[2]["score"] == 5 and again.objects[2]["right"] == 100
 
 
@@ -128,7 +133,11 @@ def test_what_was_judged_before_a_failure_is_kept(rlivs, server, monkeypatch):
     assert refused.code == 2 and "cannot be asked" in refused.err and len(refused.err.splitlines()) == 1
     assert rlivs(*command).code == 0
     other = rlivs(*command[:-3], "other", *command[-2:])
-    assert other.code == 2 and "holds verdicts of j" in other.err
+    assert other.code == 2 and 'another judge ("j", not "other")' in other.err
+    text = Path("predictions.jsonl").read_text()
+    Path("more.jsonl").write_text(text.replace('"She."', '"It."'))
+    other = rlivs("eval", "judge", "more.jsonl", *command[3:])
+    assert other.code == 2 and 'another pred ("She.", not "It.")' in other.err
     mixed = rlivs(*command, "--out", "predictions.jsonl")
     assert mixed.code == 2 and "predictions.jsonl is no file of verdicts" in mixed.err
     mixed = rlivs("eval", "judge", "judged.jsonl", *command[3:])
@@ -137,7 +146,7 @@ def test_what_was_judged_before_a_failure_is_kept(rlivs, server, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("", "has no open question"), ("x\n", "is no file of predictions"), (None, "has no open question")],
+    [("", "has no open question"), ("x\n", "is no file of predictions"), (None, "there is no file predictions.jsonl")],
 )
 def test_nothing_to_judge(rlivs, content, words):
     if content is None:

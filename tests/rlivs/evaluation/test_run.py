@@ -98,7 +98,7 @@ def test_the_command(rlivs, tmp_path):
         (name, way) for name in ("1", "3", "2") for way in ("memory", "recent-frames")
     ]
     assert [row["right"] for row in rows if row["id"] == "3"] == [None, None]  # the benchmark keeps its answer
-    with CaptionStore.open(tmp_path / "captions.db", create=False) as store:
+    with CaptionStore.open(tmp_path / "eval.db", create=False) as store:
         assert [info.stream for info in store.streams()] == ["demo"]  # one video, however it is named
 
     again = rlivs("eval", "questions", "q.jsonl", *OPTIONS, "--json")
@@ -139,14 +139,45 @@ def test_parts_share_out_the_videos(rlivs):
         (["--out", "."], "cannot read ."),
     ],
 )
-def test_mistakes_are_said_before_the_model_is_loaded(rlivs, arguments, words):
-    told = rlivs("eval", "questions", "q.jsonl", *arguments, "--model", "nowhere/at-all")
+def test_mistakes_are_said_before_the_model_is_loaded(rlivs, arguments, words, monkeypatch):
+    monkeypatch.setattr("rlivs.streaming.StreamingVideoQA.from_pretrained", None)
+    told = rlivs("eval", "questions", "q.jsonl", *arguments)
     assert told.code == 2 and words in told.err and len(told.err.splitlines()) == 1
 
 
-def test_predictions_of_another_model_are_left_alone(rlivs):
-    row = {"id": "1", "way": "memory", "kind": "", "right": True, "f1": None, "model": "another"}
-    Path("predictions.jsonl").write_text(json.dumps(row) + "\n")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("--set", "mmr_lambda=0.7"), "with another options"),
+        (("--set", "frames_per_clip=8", "--memory", "other.db"), "with another options"),
+        (("other.jsonl",), "with another question"),
+    ],
+)
+def test_answers_of_another_run_are_left_alone(rlivs, change, words):
+    assert rlivs("eval", "questions", "q.jsonl", *OPTIONS).code == 0
+    rows = predictions("predictions.jsonl")
+    Path("other.jsonl").write_text(json.dumps({"video": "demo", "question": "Is it raining?", "answer": "no"}))
+    file = change[0] if change[0].endswith(".jsonl") else "q.jsonl"
+    told = rlivs("eval", "questions", file, *OPTIONS, *(each for each in change if each != file))
+    assert told.code == 2 and words in told.err and "choose another --out" in told.err
+    assert predictions("predictions.jsonl") == rows
+
+
+def test_answers_of_another_model_are_left_alone(rlivs):
+    assert rlivs("eval", "questions", "q.jsonl", *OPTIONS).code == 0
+    rows = [{**row, "model": "another"} for row in predictions("predictions.jsonl")]
+    Path("predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = rlivs("eval", "questions", "q.jsonl", *OPTIONS)
-    assert told.code == 2 and "holds predictions of another" in told.err
-    assert predictions("predictions.jsonl") == [row]
+    assert told.code == 2 and 'another model ("another", not "tiny-onevision")' in told.err
+
+
+def test_parts_are_joined_by_cat(rlivs):
+    shutil.copy("demo.mp4", "other.mp4")
+    with Path("q.jsonl").open("a") as file:
+        file.write("\n" + json.dumps({"video": "other", "question": "What happened?", "answer": "x", "at": 4}))
+    for part in ("1", "2", "3"):
+        done = rlivs("eval", "questions", "q.jsonl", *OPTIONS, "--part", f"{part}/3", "--out", f"{part}.jsonl")
+        assert done.code == 0, done.err
+    Path("all.jsonl").write_text("".join(Path(f"{part}.jsonl").read_text() for part in "123"))
+    joined = rlivs("eval", "questions", "q.jsonl", *OPTIONS, "--out", "all.jsonl", "--json")
+    assert joined.objects[0]["questions"] == 3 and len(predictions("all.jsonl")) == 4

@@ -7,8 +7,10 @@ from command import runner
 from tiny_models import save_tiny_checkpoint
 
 from rlivs.cli.line_editor import LineEditor
+from rlivs.cli.options import name_of
 from rlivs.cli.watch_view import event_line, status_line
 from rlivs.clock import COUNTED
+from rlivs.errors import InputError
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.streaming.service import Event, StreamStatus
 
@@ -91,6 +93,8 @@ def test_memory_list(rlivs, memory):
 def test_memory_show(rlivs, memory):
     shown = rlivs("memory", "show", "--memory", memory, "--from", "0:50", "--to", "1:25").out.splitlines()
     assert shown == ["0:40-1:20  caption 1", "1:20-1:30  -- no picture: lost --", "1:20-2:00  caption 2"]
+    shown = rlivs("memory", "show", "--memory", memory, "--from", "0:50", "--to", "1:20").out.splitlines()
+    assert shown == ["0:40-1:20  caption 1"]
     assert [each["kind"] for each in rlivs("memory", "show", "--memory", memory, "--json").objects] == [
         "caption", "caption", "gap", "caption", "caption",
     ]  # fmt: skip
@@ -114,6 +118,23 @@ def test_memory_prune(rlivs, memory):
     assert rlivs("memory", "show", "--memory", memory).out.splitlines()[-1] == "2:00-2:40  caption 3"
     assert rlivs("memory", "prune", "--memory", memory).code == 2
     assert "24h" in rlivs("memory", "prune", "--memory", memory, "--older-than", "soon").err
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("rtsp://camera/door", "door"), ("rtsp://camera/h264?channel=1", "h264"), ("http://a/b/live.m3u8", "live"),
+        ("udp://0.0.0.0:5000", "udp-0.0.0.0-5000"), ("tcp://0.0.0.0:5000?listen=1", "tcp-0.0.0.0-5000"),
+        ("webcam:0", "webcam-0"), ("/dev/video0", "video0"), ("films/a film.mp4", "a-film"),
+    ],
+)  # fmt: skip
+def test_a_name_where_none_is_given(source, name):
+    assert name_of(source) == name
+
+
+def test_no_name_is_left():
+    with pytest.raises(InputError, match="has no name of its own; give it one"):
+        name_of("видео.mp4")
 
 
 @pytest.mark.parametrize(
