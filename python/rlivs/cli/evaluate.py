@@ -152,7 +152,7 @@ def judge(
     check_same(out, verdicts, expected, ("pred", "question", "answer", "model", "options", "judge"))
     done = {(row["id"], row["way"]) for row in verdicts}
     left = [row for row in expected if (row["id"], row["way"]) not in done]
-    with progress(f"judging {predictions.name}", len(left)) as advance, appending(out, verdicts) as write:
+    with progress(f"judging {predictions.name}", len(left)) as advance, appending(out, verdicts, judged=True) as write:
         for row, verdict in judge_all(left, server=server, model=judge, key=key, workers=workers):
             if verdict is not None:
                 verdicts.append({**row, "right": verdict.correct, "score": verdict.score})

@@ -45,21 +45,28 @@ def judge_all(
         messages: Any = [{"role": "user", "content": content}]
         try:
             reply = client.chat.completions.create(model=model, messages=messages, temperature=0)
-            return read_verdict(reply.choices[0].message.content or "")
-        except openai.OpenAIError as error:
-            said = " ".join(str(error).split())[:200]
-            raise InputError(f"{server} cannot be asked ({said}); check --server, --judge and the key") from None
+            text = reply.choices[0].message.content or ""
         except (AttributeError, LookupError, TypeError):
             raise InputError(f"{server} does not speak OpenAI's API; give its address up to /v1") from None
+        except Exception as error:  # the client's own errors, and those of an address or a key that cannot be sent
+            raise InputError(
+                f"{server} cannot be asked ({_told(error)}); check --server, --judge and the key"
+            ) from None
+        return read_verdict(text)
 
-    with (
-        openai.OpenAI(base_url=server, api_key=key or "none", max_retries=4, timeout=120) as client,
-        ThreadPoolExecutor(workers) as threads,
-    ):
+    try:
+        client = openai.OpenAI(base_url=server, api_key=key or "none", max_retries=4, timeout=120)
+    except Exception as error:
+        raise InputError(f"{server} is no address ({_told(error)}); give the server's up to /v1") from None
+    with client, ThreadPoolExecutor(workers) as threads:
         try:
             yield from zip(rows, threads.map(ask, rows), strict=True)
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def read_verdict(text: str) -> Verdict | None:

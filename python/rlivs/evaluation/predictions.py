@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from rlivs.errors import InputError
 
 Row = dict[str, Any]
 _NEEDED = {"id", "way", "kind", "right", "f1", "model", "options", "question", "answer", "pred"}
+_TEXTS = ("id", "way", "kind", "question", "pred")
+_HEAD = '{"id": '  # how every line begins
 
 
 def read_predictions(path: str | Path, *, judged: bool = False) -> list[Row]:
@@ -21,15 +24,14 @@ def read_predictions(path: str | Path, *, judged: bool = False) -> list[Row]:
     """
     kind = "verdicts" if judged else "predictions"
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-        rows = [json.loads(line) for line in lines[:-1]]
-        if not all(set(row) >= _NEEDED and ("judge" in row) == judged for row in rows):
+        rows = [json.loads(line) for line in _whole_lines(Path(path).read_text(encoding="utf-8"))]
+        if not all(_is_row(row, judged) for row in rows):
             raise ValueError
     except FileNotFoundError:
         return []
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; choose another file") from None
-    except (ValueError, TypeError):
+    except ValueError:
         raise InputError(f"{path} is no file of {kind}; choose another one") from None
     return rows
 
@@ -47,17 +49,18 @@ def check_same(path: str | Path, rows: Iterable[Row], others: Iterable[Row], nam
                 )
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
 @contextmanager
-def appending(path: str | Path, rows: list[Row]) -> Iterator[Callable[[Row], None]]:
-    """Yields what writes one more line to the file of these `rows`. Raises InputError where it cannot be written."""
+def appending(path: str | Path, rows: list[Row], *, judged: bool = False) -> Iterator[Callable[[Row], None]]:
+    """Yields what writes one more line to the file, which must still hold these `rows`, and nobody else writes to.
+
+    Raises InputError where it cannot be written.
+    """
     try:
         with Path(path).open("a+", encoding="utf-8") as file:
-            _cut_off(file, len(rows))
+            _lock(file, path)
+            if read_predictions(path, judged=judged) != rows:
+                raise InputError(f"{path} has just been written by another run; start again, or choose another --out")
+            _mend_end(file)
 
             def write(row: Row) -> None:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -68,9 +71,46 @@ def appending(path: str | Path, rows: list[Row]) -> Iterator[Callable[[Row], Non
         raise InputError(f"cannot write {path}: {error.strerror}; choose another --out") from None
 
 
-def _cut_off(file: Any, lines: int) -> None:
-    """What follows the whole lines goes: an answer that was being written when the process ended."""
+def _whole_lines(text: str) -> list[str]:
+    """The lines but one that was being written when a process ended. Raises ValueError for an end of another kind."""
+    *lines, last = text.split("\n")
+    if not last:
+        return lines
+    try:
+        json.loads(last)
+        return [*lines, last]
+    except ValueError:
+        if last.startswith(_HEAD) or _HEAD.startswith(last):
+            return lines
+        raise
+
+
+def _is_row(row: Any, judged: bool) -> bool:
+    if not isinstance(row, dict) or not set(row) >= _NEEDED or ("judge" in row) != judged:
+        return False
+    return all(isinstance(row[name], str) for name in _TEXTS)
+
+
+def _lock(file: Any, path: str | Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{path} is being written by another run; choose another --out") from None
+
+
+def _mend_end(file: Any) -> None:
+    """A line that was cut off goes; one that only lacks its end gets it."""
     file.seek(0)
-    for _ in range(lines):
-        file.readline()
-    file.truncate(file.tell())
+    text = file.read()
+    *lines, last = text.split("\n")
+    if not last:
+        return
+    if len(_whole_lines(text)) > len(lines):
+        file.write("\n")
+    else:
+        file.truncate(len(text[: len(text) - len(last)].encode()))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from string import ascii_uppercase
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=ConfigDict(coerce_numbers_to_str=True))
 class Question:
     """A question about a video. id: its name in the benchmark; video: the file's name, with or without its ending.
 
     answer: the right one, None where the benchmark keeps it; of a multiple choice the text of the right choice.
     at: the second of the video at which it is asked, None: after its end. kind: the benchmark's own group, or "".
+    Numbers are taken as texts; raises pydantic's ValidationError for values of other types.
     """
 
     id: str

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def find_videos(questions: Sequence[Question], folder: str | Path) -> dict[str, 
     found: dict[str, Path] = {}
     for name in dict.fromkeys(question.video for question in questions):
         places = [root / f"{name}{ending}" for ending in ENDINGS]
-        file = next((place for place in places if place.is_file()), None)
+        file = next((place for place in places if isfile(place)), None)
         if file is None:
             raise InputError(f"there is no video {places[0]}, with or without {', '.join(ENDINGS[1:])}; put it there")
         found[name] = file

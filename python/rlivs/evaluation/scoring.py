@@ -9,18 +9,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-# "B", "(B)", "B. ...", "Answer: B", "The right answer is (B)."; not "A man ...", whose A is an article.
-_LETTER = re.compile(
-    r"\W*(?:(?:the\s+)?(?:\w+\s+)?(?:answer|choice|option)(?:\s+is|\s*:)?\s*)?\(?([a-z])(?:\s*[).:,*]|\s*$)",
-    re.IGNORECASE,
-)
+# "B", "(B)", "B. ...", "Answer: B", "The right answer is: (B).", "I choose B"; not "A man ...", whose A is an article.
+_SAID = r"(?i:(?:the\s+)?(?:\w+\s+)?(?:answer|choice|option)(?:\s+is)?\s*:?|i\s+(?:choose|pick|select))\s*"
+_LETTER = re.compile(rf"\W*(?:{_SAID})?\(?([A-Za-z])(?:\s*[).:,]|\s*$)")
+_MARKS = str.maketrans("", "", "*_`\"'[]")  # of emphasis and quotation
 _WORD = re.compile(r"[^\W_]+")
 _ARTICLES = {"a", "an", "the"}
 
 
 def chosen(text: str, choices: Sequence[str]) -> int | None:
     """The choice that an answer names, by its letter or, failing that, by its whole text; None where it names none."""
-    match = _LETTER.match(text)
+    match = _LETTER.match(text.translate(_MARKS))
     if match is not None and (index := ascii_uppercase.index(match[1].upper())) < len(choices):
         return index
     said = _phrase(text)

@@ -83,6 +83,7 @@ def test_cgbench(tmp_path):
 
 
 ROW = {"video": "a", "question": "What?"}
+CG = {"qid": 1, "video_uid": "u", "question": "q", "choices": ["x"]}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,29 @@ ROW = {"video": "a", "question": "What?"}
             "\n".join(2 * [json.dumps({**ROW, "id": 1})]),
             "several questions with the id '1'",
         ),
+        ("jsonl", json.dumps({**ROW, "choices": "yes or no"}), "line 1: choices is no list"),
+        ("jsonl", json.dumps({**ROW, "choices": {"A": "x"}}), "line 1: choices is no list"),
+        ("jsonl", json.dumps({**ROW, "choices": ["x", "y"], "answer": "BC"}), "is none of its choices"),
+        ("jsonl", json.dumps({**ROW, "video": None}), "video is None: input should be a valid string"),
+        ("jsonl", json.dumps({**ROW, "answer": "\ud800"}), "is no UTF-8 text"),
         ("jsonl", "\n", "holds no question"),
+        (
+            "nextqa",
+            "video,frame_count,question,answer,qid,type,a0,a1,a2,a3,a4\n1,1,what,0,1,C,x,y\n",
+            "cannot be asked",
+        ),
+        ("nextqa", "video," + "x" * 200_000 + "\n", "field larger than field limit"),
+        ("cgbench", json.dumps([{**CG, "question": None}]), "text is None"),
+        (
+            "cgbench",
+            json.dumps([{**CG, "domain": ["d"]}]),
+            "kind",
+        ),
+        (
+            "moviechat",
+            json.dumps({"info": {"fps": 0, "video_path": "v"}, "breakpoint": [{"question": "q", "time": 1}]}),
+            "division by zero",
+        ),
         ("nextqa", "video,question\n1,what\n", "is not of the format nextqa"),
         ("cgbench", "[{}]", "'choices' is missing"),
         ("rvs", "{}", "cannot read .*rvs_ego.json"),
@@ -112,6 +135,21 @@ def test_what_cannot_be_asked(tmp_path, form, content, words):
     with pytest.raises(InputError, match=words) as refused:
         read_questions(written(tmp_path / "q", content), form)
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_left_open(tmp_path):
+    """An empty answer is none, numbers are texts, and a mark of the byte order is none of the file's."""
+    rows = [
+        {"video": "a", "question": "What?", "answer": "", "choices": ["x", "y"], "id": None},
+        {"video": "a", "question": "How many?", "answer": 0, "choices": [0, 1, 2]},
+        {"video": 3, "question": "Which?", "answer": 7, "id": 12},
+    ]
+    path = written(tmp_path / "q.jsonl", "\ufeff" + "\r\n".join(map(json.dumps, rows)))
+    assert read_questions(path) == [
+        Question("1", "a", "What?", None, ("x", "y")),
+        Question("2", "a", "How many?", "0", ("0", "1", "2")),
+        Question("12", "3", "Which?", "7"),
+    ]
 
 
 def test_no_file(tmp_path):

@@ -145,6 +145,20 @@ def test_what_was_judged_before_a_failure_is_kept(rlivs, server, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("server", "key"),
+    [
+        ("http://127.0.0.1:80O1/v1", "k"), ("http://[::1/v1", "k"), (f"http://{'a' * 64}.b/v1", "k"),
+        ("http://127.0.0.1:9/v1", "schlüssel"), ("nonsense", "k"),
+    ],
+)  # fmt: skip
+def test_a_server_that_cannot_be_asked(rlivs, server, key, monkeypatch):
+    monkeypatch.setattr("openai.OpenAI.max_retries", 0, raising=False)
+    told = rlivs("eval", "judge", "predictions.jsonl", "--server", server, "--judge", "j", "--key", key)
+    assert told.code == 2 and len(told.err.splitlines()) == 1, told.err
+    assert told.err.startswith(f"rlivs: error: {server} ")
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [("", "has no open question"), ("x\n", "is no file of predictions"), (None, "there is no file predictions.jsonl")],
 )

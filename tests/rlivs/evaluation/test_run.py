@@ -9,7 +9,8 @@ from command import runner
 
 from rlivs.backbones import load_backbone
 from rlivs.config import PipelineConfig
-from rlivs.evaluation import Question, ask_all, find_videos
+from rlivs.errors import InputError
+from rlivs.evaluation import Prediction, Question, appending, ask_all, find_videos
 from rlivs.memory.store import CaptionStore
 from rlivs.streaming import StreamingVideoQA
 from rlivs.streaming.session import Session
@@ -119,6 +120,38 @@ def test_an_interrupted_run_goes_on(rlivs, tmp_path):
     assert timeless(Path("predictions.jsonl").read_text()) == timeless(whole)
 
 
+@pytest.mark.parametrize("content", ["notes without an end", '{"video": "demo", "question": "What?"}', "{}\n", "[1]\n"])
+def test_files_of_other_things_are_left_alone(rlivs, content):
+    Path("notes").write_text(content)
+    told = rlivs("eval", "questions", "q.jsonl", *OPTIONS, "--out", "notes")
+    assert told.code == 2 and "notes is no file of predictions" in told.err
+    told = rlivs("eval", "questions", "notes", *OPTIONS, "--out", "notes")
+    assert told.code == 2
+    assert Path("notes").read_text() == content
+
+
+def test_a_last_line_without_its_end_counts(rlivs):
+    assert rlivs("eval", "questions", "q.jsonl", *OPTIONS).code == 0
+    whole = Path("predictions.jsonl").read_text()
+    Path("predictions.jsonl").write_text(whole.rstrip("\n"))
+    assert rlivs("eval", "questions", "q.jsonl", *OPTIONS).code == 0
+    assert Path("predictions.jsonl").read_text().rstrip("\n") == whole.rstrip("\n")
+    assert rlivs("eval", "questions", "q.jsonl", *OPTIONS, "--answer-from", "recent-frames").code == 0
+    assert [row["way"] for row in predictions("predictions.jsonl")] == 3 * ["memory"] + 3 * ["recent-frames"]
+
+
+def test_two_runs_do_not_write_one_file(tmp_path):
+    path = tmp_path / "p.jsonl"
+    with appending(path, []) as write:
+        with pytest.raises(InputError, match="is being written by another run"), appending(path, []):
+            pass
+        row = Prediction(at("1", 3.0), "memory", "x", "memory", (), 0.1).to_json()
+        write({**row, "model": "m", "options": {}})
+    with pytest.raises(InputError, match="has just been written by another run"), appending(path, []):
+        pass
+    assert len(predictions(path)) == 1
+
+
 def test_parts_share_out_the_videos(rlivs):
     shutil.copy("demo.mp4", "other.mp4")
     with Path("q.jsonl").open("a") as file:
@@ -131,6 +164,7 @@ def test_parts_share_out_the_videos(rlivs):
     ("arguments", "words"),
     [
         (["--videos", "nowhere"], "there is no video nowhere/demo"),
+        (["--videos", "x" * 300], "there is no video"),
         (["--answer-from", "dreams"], "answer_from is 'dreams'"),
         (["--part", "3/2"], "write I/N"),
         (["--part", "1"], "write I/N"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import pkgutil
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from string import ascii_uppercase
+
+from pydantic import ValidationError
 
 from rlivs.errors import InputError
 from rlivs.evaluation.question import Question
@@ -32,7 +35,11 @@ def read_questions(path: str | Path, form: str = "jsonl") -> list[Question]:
         raise InputError(
             f"cannot read {error.filename or place}: {error.strerror}; name the benchmark's file of questions"
         ) from None
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        told = f"{'.'.join(map(str, first['loc']))} is {repr(first['input'])[:40]}: {first['msg'].lower()}"
+        raise InputError(f"{place} has a question that cannot be asked ({told}); mend it") from None
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, csv.Error) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{place} is not of the format {form} ({reason}); choose another --format") from None
     for question in questions:
@@ -48,6 +55,10 @@ def read_questions(path: str | Path, form: str = "jsonl") -> list[Question]:
 def _check(question: Question) -> None:
     if not question.text.strip() or not question.video:
         raise InputError(f"question '{question.id}' has no text or no video; give it both")
+    try:
+        "".join((question.id, question.video, question.prompt, question.answer or "", question.kind)).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"question {question.id!a} is no UTF-8 text; write it in UTF-8") from None
     if len(question.choices) > len(ascii_uppercase):
         raise InputError(f"question '{question.id}' has {len(question.choices)} choices; give it 26 at most")
     if question.choices and question.answer is not None and question.answer not in question.choices:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from string import ascii_uppercase
 
 from rlivs.evaluation.question import Question
+
+LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def read(path: Path) -> Iterator[Question]:
     """Videos are named by `video_uid`, questions by `qid`; `right_answer` is a letter; kind: `domain`."""
-    for row in json.loads(path.read_text(encoding="utf-8")):
+    for row in json.loads(path.read_text(encoding="utf-8-sig")):
         choices = tuple(row["choices"])
-        right = row.get("right_answer")
+        right = row.get("right_answer") or None
         yield Question(
             id=str(row["qid"]),
             video=str(row["video_uid"]),
             text=row["question"],
-            answer=None if right is None else choices[ascii_uppercase.index(right)],
+            answer=None if right is None else choices[LETTERS.index(right)],
             choices=choices,
             kind=row.get("domain", ""),
         )

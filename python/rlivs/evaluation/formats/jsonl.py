@@ -18,7 +18,7 @@ KNOWN = {"video", "question", "answer", "choices", "at", "kind", "id"}
 
 def read(path: Path) -> Iterator[Question]:
     """The file's questions; `at` in seconds, or as `m:ss`; without an `id`, the line's number is one."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield _question(number, line)
@@ -31,17 +31,18 @@ def _question(number: int, line: str) -> Question:
         raise ValueError(f"line {number} is no JSON object") from None
     if not isinstance(row, dict) or not {"video", "question"} <= set(row) or set(row) - KNOWN:
         raise ValueError(f"line {number} has other fields than {', '.join(sorted(KNOWN))}, or lacks video or question")
-    choices, answer = tuple(map(str, row.get("choices") or ())), row.get("answer")
-    answer = None if answer is None else str(answer)
-    if answer is not None and answer not in choices and answer in ascii_uppercase[: len(choices)]:
-        answer = choices[ascii_uppercase.index(answer)]
-    at = row.get("at")
+    choices, answer, at, name = row.get("choices") or [], row.get("answer"), row.get("at"), row.get("id")
+    if not isinstance(choices, list):
+        raise ValueError(f"line {number}: choices is no list")
+    letters = list(ascii_uppercase[: len(choices)])
+    if answer in letters and answer not in choices:
+        answer = choices[letters.index(answer)]
     return Question(
-        id=str(row.get("id", number)),
-        video=str(row["video"]),
-        text=str(row["question"]),
-        answer=answer,
-        choices=choices,
+        id=str(number) if name is None else name,
+        video=row["video"],
+        text=row["question"],
+        answer=None if answer == "" else answer,
+        choices=tuple(choices),
         at=None if at is None else parse_time(str(at)),
-        kind=str(row.get("kind") or ""),
+        kind=row.get("kind") or "",
     )

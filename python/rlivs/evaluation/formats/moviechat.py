@@ -13,7 +13,7 @@ def read(path: Path) -> Iterator[Question]:
     """`global` questions after the film; those at a `breakpoint`, which names a frame, at that frame's second."""
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     for file in files:
-        film = json.loads(file.read_text(encoding="utf-8"))
+        film = json.loads(file.read_text(encoding="utf-8-sig"))
         info = film["info"]
         for kind in ("global", "breakpoint"):
             for number, row in enumerate(film.get(kind, ())):

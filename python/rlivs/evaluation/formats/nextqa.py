@@ -18,8 +18,8 @@ _CHOICES = ("a0", "a1", "a2", "a3", "a4")
 def read(path: Path) -> Iterator[Question]:
     """Questions are asked after the video; their kind is the type, such as CW (causal, why) or TN (temporal, next)."""
     places = path.with_name("map_vid_vidorID.json")
-    names = json.loads(places.read_text(encoding="utf-8")) if places.exists() else {}
-    with path.open(newline="", encoding="utf-8") as rows:
+    names = json.loads(places.read_text(encoding="utf-8-sig")) if places.exists() else {}
+    with path.open(newline="", encoding="utf-8-sig") as rows:
         for row in csv.DictReader(rows):
             choices = tuple(row[name] for name in _CHOICES)
             video = row["video"]

@@ -19,7 +19,7 @@ _CLIPS = {"test_qa_ego4d.json": "rvs_ego.json", "test_qa_movienet.json": "rvs_mo
 
 def read(path: Path) -> Iterator[Question]:
     """Questions by video; kind: `answer_type` where it is given."""
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows = json.loads(path.read_text(encoding="utf-8-sig"))
     if rows and "conversations" in rows[0]:
         for video in rows:
             yield from _conversations(video)
@@ -52,5 +52,5 @@ def _begins(path: Path) -> dict[str, float]:
     """Where each video begins in its original film, in seconds."""
     clips = path.with_name(_CLIPS.get(path.name, "rvs_ego.json"))
     return {
-        clip["video_id"]: float(clip.get("start_time", 0)) for clip in json.loads(clips.read_text(encoding="utf-8"))
+        clip["video_id"]: float(clip.get("start_time", 0)) for clip in json.loads(clips.read_text(encoding="utf-8-sig"))
     }
