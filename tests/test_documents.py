@@ -2,7 +2,9 @@
 
 import json
 import re
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +58,28 @@ def test_watching_from_python(beside_a_video):
 
 
 def test_times_of_day(beside_a_video):
-    watch, *others = blocks(LIVE, "bash")[0].replace("rtsp://camera/door", "video.mp4").splitlines()
-    for line in (watch, *others):
+    """A camera of this machine, and the film as a recording."""
+    watch, *others = blocks(LIVE, "bash")[0].splitlines()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    publisher = [sys.executable, str(ROOT / "tests" / "rlivs" / "live" / "publisher.py")]
+    watch = watch.replace("rtsp://camera/door", f"udp://127.0.0.1:{port}").replace(
+        "rlivs ", f"{sys.executable} -m rlivs.cli "
+    )
+    with (
+        subprocess.Popen([*publisher, f"udp://127.0.0.1:{port}?pkt_size=1316", "mpegts", "10"]) as camera,
+        subprocess.Popen(
+            f"exec {watch}", shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        ) as watching,
+    ):
+        try:
+            told = watching.stdout.readline()
+        finally:
+            watching.kill()
+            camera.kill()
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d-\d\d:\d\d:\d\d  \S", told), told
+    for line in others:
         done = run(line)
         assert done.returncode == 0, (line, done.stderr)
     assert "  2031-05-04 14:05:08-14:05:16  " in done.stdout

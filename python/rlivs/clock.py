@@ -59,8 +59,8 @@ class Clock:
     def parse(self, text: str, now: float) -> float:
         """Seconds of the stream from `75`, `1:15`, `1:01:15`; by the wall clock `14:05`, `14:05:12`, a date, or both.
 
-        A time without a date is the last one that was not after the second `now` of the stream; plain numbers are
-        seconds of the stream always. Raises InputError for anything else.
+        A time without a date is the last one between second 0 and `now`, the stream's last; where there is none, the
+        one nearest to these. Plain numbers are seconds of the stream always. Raises InputError for anything else.
         """
         if self.epoch is None or not (":" in text or "-" in text.strip()[1:]):
             return parse_time(text)
@@ -68,19 +68,23 @@ class Clock:
         try:
             if match is None:
                 raise ValueError
-            day = datetime.fromisoformat(match[1]) if match[1] else self.local(now)
             hour, minute, second = (int(part or 0) for part in match.groups()[1:])
+            day = datetime.fromisoformat(match[1]) if match[1] else self.local(now)
             local = day.replace(hour=hour, minute=minute, second=second)
-            if not match[1] and self.seconds(local) > now:
-                local -= timedelta(days=1)
-            return self.seconds(local)
+            days = [local] if match[1] else [local + timedelta(days=number) for number in (-1, 0, 1)]
+            # Where summer time ends, an hour comes twice.
+            moments = [self.seconds(each.replace(fold=fold)) for each in days for fold in (0, 1)]
         except (ValueError, OverflowError):
             raise InputError(f"'{text}' is no time; write 14:05, 2031-05-04 14:05, or seconds of the stream") from None
+        return min(moments, key=lambda moment: (max(-moment, moment - now, 0.0), -moment))
 
     def _moment(self, seconds: float) -> datetime:
         assert self.epoch is not None
-        # The small term is that of format_time.
-        return datetime.fromtimestamp(int(self.epoch + seconds + 1e-6), timezone.utc)
+        try:
+            # The small term is that of format_time.
+            return datetime.fromtimestamp(int(self.epoch + seconds + 1e-6), timezone.utc)
+        except (ValueError, OverflowError, OSError):
+            raise InputError(f"no calendar has second {seconds:g} of the stream; name an earlier moment") from None
 
 
 COUNTED = Clock()

@@ -32,6 +32,19 @@ def test_the_hour_that_summer_time_takes_back():
     first, second = clock.stamps(2.5 * 3600, 3.5 * 3600)["clock"]
     assert (first[-6:], second[-6:]) == ("+02:00", "+01:00")
     assert clock.parse("2031-10-26 12:00", DAY) == 13 * 3600
+    assert clock.parse("2:30", 2.75 * 3600) == 2.5 * 3600 and clock.parse("2:30", 3.75 * 3600) == 3.5 * 3600
+
+
+def test_a_short_recording():
+    """14:05 to 14:08: a time of day without a date means that day, before, in and after it."""
+    clock = Clock(datetime(2031, 5, 4, 14, 5).timestamp())
+    assert [clock.parse(text, 216.0) for text in ("14:00", "14:06", "15:00")] == [-300, 60, 3300]
+
+
+def test_beyond_the_calendar():
+    for seconds in (1e12, float("inf")):
+        with pytest.raises(InputError, match="no calendar has second"):
+            Clock(NOON).tell(seconds)
 
 
 def test_whole_hours_are_counted_from_midnight():
@@ -43,7 +56,9 @@ def test_whole_hours_are_counted_from_midnight():
     [
         ("12:30", 1800),
         ("13:30:05", 5405),
-        (" 9:00 ", 21 * 3600),  # it is nine in the evening of the day before last: that was the last one
+        ("9:00", 21 * 3600),
+        ("11:50", -600),  # nearer than the next one, which lies further behind the end than this before second 0
+        (" 9:40 ", 21 * 3600 + 2400),
         ("2031-05-06 12:30", 1800),
         ("2031-05-07T00:00:01", 12 * 3600 + 1),
         ("2031-05-07", 12 * 3600),

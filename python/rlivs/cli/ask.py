@@ -20,7 +20,7 @@ def ask(
         typer.Option(
             "--at",
             help="Moment of the question (1:20; by a clock 14:05): later captions are not used, 'ago' counts from it. "
-            "Default: the end of the last caption.",
+            "Default: the stream's end.",
         ),
     ] = None,
     model: options.Model = options.DEFAULT_MODEL,

@@ -61,6 +61,8 @@ def watch(
     opened = open_source(
         source, timeout=timeout, give_up_after=give_up_after, options=options.assignments("--option", option)
     )
+    if clock and not opened.live:
+        raise InputError(f"{source} is no live source and has no clock; use: rlivs caption {source} --starts-at MOMENT")
     quiet_libraries()
     from rlivs.cli.watch_view import JsonView, LinesView, TerminalView, is_terminal
     from rlivs.streaming import StreamingVideoQA

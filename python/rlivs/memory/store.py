@@ -114,8 +114,11 @@ class CaptionStore:
     ) -> None:
         self.close()
 
-    def create_stream(self, stream: str, *, source: str, settings: dict[str, Any]) -> None:
-        """Add a stream. `settings` must be JSON values. Raises InputError if the name is empty or taken."""
+    def create_stream(self, stream: str, *, source: str, settings: dict[str, Any], epoch: float | None = None) -> None:
+        """Add a stream. `settings` must be JSON values; epoch: the Unix time of its second 0, where that is known.
+
+        Raises InputError if the name is empty or taken.
+        """
         if not stream.strip():
             raise InputError("a stream's name cannot be empty; give it one, such as camera-1")
         text = json.dumps(settings)
@@ -126,6 +129,8 @@ class CaptionStore:
                     "resume it (--resume, resume=True), or choose another name"
                 )
             connection.execute("INSERT INTO streams (name, source, settings) VALUES (?, ?, ?)", (stream, source, text))
+            if epoch is not None:
+                connection.execute("INSERT INTO epochs VALUES (?, ?)", (self._id(connection, stream), epoch))
 
     def streams(self) -> list[StreamInfo]:
         """Every stream, in the order they were created."""
@@ -313,6 +318,14 @@ class CaptionStore:
         """The Unix time of a stream's second 0; None where it was not noted."""
         rows = self._of_stream(stream, "SELECT unix_time FROM epochs WHERE stream_id = ?")
         return rows[0][0] if rows else None
+
+    def count_moments(self, stream: str) -> None:
+        """The moments of a stream that was to be told by the clock are counted from now on: it has none."""
+        settings = self.stream(stream).settings
+        settings.pop("clock", None)
+        with self._writing() as connection:
+            stream_id = self._id(connection, stream)
+            connection.execute("UPDATE streams SET settings = ? WHERE id = ?", (json.dumps(settings), stream_id))
 
     def clock(self, stream: str) -> Clock:
         """How the moments of a stream are told: by the wall clock if it was made so and its second 0 is known."""

@@ -75,17 +75,15 @@ class StreamingVideoQA:
         InputError when a new stream exists already, or one to resume was made from another source, with other options
         or with another start.
         """
-        settings = self._settings()
+        settings, epoch = self._settings(), None if starts_at is None else _unix_time(starts_at)
         known = {info.stream: info for info in self.store.streams()}
         if name not in known or not resume:
-            by_clock = {"clock": True} if self.config.clock or starts_at is not None else {}
-            self.store.create_stream(name, source=source, settings=settings | by_clock)
-            if starts_at is not None:
-                self.store.set_epoch(name, starts_at.timestamp())
+            by_clock = {"clock": True} if self.config.clock or epoch is not None else {}
+            self.store.create_stream(name, source=source, settings=settings | by_clock, epoch=epoch)
         else:
             self._check_embedder(known[name])
             _check_same(name, known[name].source, source, known[name].settings, settings)
-            self._check_clock(known[name], starts_at)
+            self._check_clock(known[name], epoch)
         return self._session(name)
 
     def recall(self, name: str) -> Session:
@@ -116,15 +114,16 @@ class StreamingVideoQA:
         options = self.config.model_dump(mode="json", include=set(CAPTION_OPTIONS))
         return {"model": self.backbone.name, **options}
 
-    def _check_clock(self, info: StreamInfo, starts_at: datetime | None) -> None:
+    def _check_clock(self, info: StreamInfo, asked: float | None) -> None:
         """How a stream's moments are told stays as it was; raise InputError where that is not what is asked for."""
         epoch, name = self.store.epoch(info.stream), info.stream
-        known_live = self.config.clock and epoch is not None
-        if not info.settings.get("clock") and (starts_at is not None or known_live):
+        if not info.settings.get("clock") and (asked is not None or (self.config.clock and epoch is not None)):
             raise InputError(
                 f"stream '{name}' counts its moments from second 0; resume it without a clock, or choose another name"
             )
-        if starts_at is not None and epoch != starts_at.timestamp():
+        if asked is not None and epoch is None:
+            self.store.set_epoch(name, asked)
+        elif asked not in (None, epoch):
             begun = self.store.clock(name).tell(0)
             raise InputError(f"stream '{name}' starts at {begun}; resume it without another start")
 
@@ -142,6 +141,15 @@ class StreamingVideoQA:
             raise InputError(
                 f"keep_tokens is {keep}, but a clip has only {columns} visual tokens; keep at most {columns}"
             )
+
+
+def _unix_time(starts_at: datetime) -> float:
+    try:
+        if not isinstance(starts_at, datetime) or not 1970 <= starts_at.year < 3000:
+            raise ValueError
+        return starts_at.timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise InputError(f"starts_at is {starts_at!r}; give a datetime of the years 1970 to 2999") from None
 
 
 def make_embedder(name: str, backbone: Backbone) -> Embedder:

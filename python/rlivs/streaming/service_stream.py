@@ -18,7 +18,7 @@ from rlivs.memory.store import CaptionStore
 from rlivs.streaming.overlay import LatestFrame, Overlay
 from rlivs.streaming.service_events import Notices
 from rlivs.streaming.service_turns import ModelThread
-from rlivs.streaming.session import Session
+from rlivs.streaming.session import Session, check_push
 from rlivs.video import DecodedFrame, Frame, VideoClip
 from rlivs.video.clip_builder import ClipBuilder
 from rlivs.video.live import OVERLOAD, Gap, Source
@@ -140,6 +140,7 @@ class ServiceStream:
         """Take one frame; waits while clips are waiting. Raises InputError when time runs backwards."""
         if self._thread is not None and self._thread.is_alive():
             raise InputError(f"stream '{self.name}' is being read from {self.source_name}; detach that first")
+        check_push(time, self._builder.next_time)
         self.session.comes_now(time)
         self._take(Frame(image, time), wait=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
 from time import time as wall_time
@@ -125,13 +125,10 @@ class Session:
         Raises InputError for a frame of another kind, and when time runs backwards or leaps by more than a day.
         """
         _check_frame(frame)
-        if not math.isfinite(time) or time - self._sampler.next_time > LONGEST_SHOWN:
-            raise InputError(
-                f"a frame at {time} s cannot follow {self._sampler.next_time:.3f} s; "
-                "count seconds from the stream's start: subtract its first time from all"
-            )
+        check_push(time, self._sampler.next_time)
+        sampled_now = list(self._sampler.push(Frame(image=frame.copy(), time=time)))
         self.comes_now(time)
-        for sampled in self._sampler.push(Frame(image=frame.copy(), time=time)):
+        for sampled in sampled_now:
             self._pending.append(sampled)
             self.recent.add(sampled)
         captioned = []
@@ -161,6 +158,10 @@ class Session:
         are the clip's visual tokens, where it is encoded already.
         """
         with self._turn:
+            if self._by_clock and self.clock.epoch is None:
+                # A film, which has no clock. Later frames must not give it one: its captions are told already.
+                self._store.count_moments(self.name)
+                self._by_clock = False
             if clip.index != self.next_clip:
                 raise InputError(
                     f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; "
@@ -234,10 +235,16 @@ class Session:
         if answer_from == "recent-frames":
             return frames_answer_steps(self._backbone, self.config, question, frames, on_text, self.clock)
         captions, embeddings = self._store.recall(self.name, ended_by=at)
-        moment = at if at is not None else (captions[-1].end if captions else 0.0)
+        moment = at if at is not None and math.isfinite(at) else self._now(captions)
         return answer_steps(
             self._backbone, self._embedder, self.config, question, moment, captions, embeddings, on_text, self.clock
         )
+
+    def _now(self, captions: Sequence[Caption]) -> float:
+        """The newest moment that is known of: the end of the last caption or gap, or the newest frame."""
+        frames = self.recent.until(None)
+        ends = [caption.end for caption in captions[-1:]] + [frame.time for frame in frames[-1:]]
+        return max([self._store.last_end(self.name), *ends])
 
     def _process_pending(self) -> CaptionedClip:
         frames = self._pending[: self.config.frames_per_clip]
@@ -246,6 +253,15 @@ class Session:
         # Only now: a clip that failed (a full disk) is captioned by the next call, and no frame is lost.
         del self._pending[: len(frames)]
         return captioned
+
+
+def check_push(time: float, expected: float) -> None:
+    """Raise InputError for a pushed frame's time that is none, or lies a day beyond the one that is `expected`."""
+    if not math.isfinite(time) or abs(time - expected) > LONGEST_SHOWN:
+        raise InputError(
+            f"a frame at {time} s cannot follow {expected:.3f} s; "
+            "count seconds from the stream's start: subtract its first time from all"
+        )
 
 
 def _check_frame(frame: np.ndarray) -> None:

@@ -17,7 +17,8 @@ CARS = ("a red car", "a car", "a man with a dog", "two men")
         ("a man with a dog", 2), ("A man with a dog.", 2), ("It was two men", 3), ("I see a red car there", 0),
         ("Car", 1), ("E", None), ("", None), ("a cat", None), ("two men and a man with a dog", None),
         ("A thing.", None), ("carpets", None),
-        ("The answer is: B", 1), ("The answer is **B**.", 1), ("**Answer:** B", 1), ("I choose B", 1), ("[B]", 1), ("'B'", 1), ("\u212a", None), ("\u0130", None),
+        ("The answer is: B", 1), ("The answer is **B**.", 1), ("**Answer:** B", 1), ("I choose B", 1),
+        ("[B]", 1), ("'B'", 1), ("\u212a", None), ("\u0130", None),
     ],
 )  # fmt: skip
 def test_the_choice_that_is_named(text, index):

@@ -61,3 +61,12 @@ def test_pushed_frames_come_now(make_service):
     epoch = service.status("desk").epoch
     assert before <= epoch + 100 <= time.time()
     assert caption["clock"][0] == datetime.fromtimestamp(int(epoch + caption["start"])).astimezone().isoformat()
+
+
+@pytest.mark.parametrize("moment", [float("nan"), -1e9, 1e9])
+def test_times_that_cannot_be(make_service, moment):
+    service = make_service(clock=True)
+    service.create("desk")
+    with pytest.raises(InputError, match="cannot follow"):
+        service.push("desk", run_of(0, 1)[0].image, moment)
+    assert service.status("desk").epoch is None

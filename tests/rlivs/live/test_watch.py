@@ -1,11 +1,13 @@
 """`rlivs watch` and `rlivs memory`, run in this process as a shell would run them."""
 
 import json
+from pathlib import Path
 
 import pytest
 from command import runner
 from tiny_models import save_tiny_checkpoint
 
+import rlivs as rlivs_package
 from rlivs.cli.line_editor import LineEditor
 from rlivs.cli.options import name_of
 from rlivs.cli.watch_view import event_line, status_line
@@ -14,6 +16,7 @@ from rlivs.errors import InputError
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.streaming.service import Event, StreamStatus
 
+DEMO = Path(rlivs_package.__file__).parent / "assets" / "demo" / "demo.mp4"
 OPTIONS = ["--fps", 4, "--set", "frames_per_clip=4", "--set", "max_caption_tokens=6", "--set", "max_answer_tokens=6"]
 
 
@@ -50,6 +53,7 @@ def test_a_film_is_watched_and_asked_about(rlivs, checkpoint, film, tmp_path):
     ("arguments", "words"),
     [
         (["/nowhere/film.mp4"], "no video at"),
+        ([DEMO, "--clock"], "is no live source and has no clock"),
         (["rtsp://x", "--answer-from", "dreams"], "answer_from"),
         (["rtsp://x", "--option", "rtsp_flags"], "NAME=VALUE"),
     ],

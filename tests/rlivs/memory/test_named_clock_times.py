@@ -34,6 +34,15 @@ def named(question, hour=16.0):
         ("What happened yesterday from 23:00 to 1:00?", [("05 23:00:00", "06 01:01:00")]),
         ("What happened at 14:05 yesterday?", [("05 14:05:00", "05 14:06:00")]),
         ("What is told in 2031-05-06 14:05:12-14:05:44?", [("06 14:05:12", "06 14:05:45")]),
+        ("Who came from midnight to 6 am?", [("06 00:00:00", "06 06:01:00")]),
+        ("Who came from 12 to 3 am?", [("06 00:00:00", "06 03:01:00")]),
+        ("Who came from 14:30 to 3 pm?", [("06 14:30:00", "06 15:01:00")]),
+        ("Who came between 2031-05-04 14:00 and 2031-05-05 15:00?", [("04 14:00:00", "05 15:01:00")]),
+        ("Who came between 2031-05-04 14:00 and 15:00?", [("04 14:00:00", "04 15:01:00")]),
+        ("Who came at 2031-05-04T14:00, and yesterday at 9 am?", [("04 14:00:00", "04 14:01:00"),
+                                                                  ("05 09:00:00", "05 09:01:00")]),
+        ("What of yesterday evening and this morning?", [("05 18:00:00", "06 00:00:00"),
+                                                         ("06 05:00:00", "06 12:00:00")]),
         ("Who came this morning?", [("06 05:00:00", "06 12:00:00")]),
         ("Who came in the evening?", [("05 18:00:00", "06 00:00:00")]),
         ("Who was there last night?", [("05 21:00:00", "06 06:00:00")]),
@@ -57,3 +66,9 @@ def test_spans_in_a_question(question, spans):
 def test_a_night_that_is_not_over():
     assert named("Who came tonight?", hour=23) == [("06 21:00:00", "07 06:00:00")]
     assert named("Who came tonight?", hour=2) == [("05 21:00:00", "06 06:00:00")]
+
+
+def test_the_hour_that_comes_twice():
+    clock = Clock(datetime(2031, 10, 26).timestamp())
+    assert spans_in("Who came at 2:30?", 6 * 3600, clock) == [(9000, 9060), (12600, 12660)]
+    assert spans_in("Who came today?", 6 * 3600, clock) == [(0, 25 * 3600)]

@@ -58,6 +58,10 @@ def test_a_start_stays(engine, session):
     assert same.clock.tell(0) == "2031-05-06 14:05:10"
     with pytest.raises(InputError, match="starts at 2031-05-06 14:05:10; resume it without another start"):
         engine.open("door", resume=True, starts_at=datetime(2031, 5, 6, 14, 5, 11))
+    for wrong in (datetime(1, 1, 1), START.date(), "2031-05-06"):
+        with pytest.raises(InputError, match="give a datetime of the years"):
+            engine.open("wrong", starts_at=wrong)
+    assert "wrong" not in [info.stream for info in engine.store.streams()]
     engine.open("counted")
     with pytest.raises(InputError, match="counts its moments from second 0"):
         engine.open("counted", resume=True, starts_at=START)
@@ -71,3 +75,36 @@ def test_frames_that_are_pushed_come_now(make_engine):
     session.flush()
     assert before <= session.clock.epoch + 100 <= time.time()
     assert session.ask("What was there today?").clock == session.clock
+
+
+def test_a_start_may_come_later_where_there_is_none(make_engine):
+    engine = make_engine(clock=True)
+    engine.open("door")
+    assert engine.open("door", resume=True, starts_at=START).clock.tell(0) == "2031-05-06 14:05:10"
+
+
+def test_a_film_has_no_clock_and_gets_none(make_engine, film):
+    session = make_engine(clock=True).open("film")
+    list(session.watch(film))
+    session.push(np.zeros((96, 96, 3), np.uint8), 12.0)
+    assert session.clock.epoch is None and session.ask("What was there?").clock.epoch is None
+
+
+def test_now_is_the_newest_moment_that_is_known(session, engine):
+    assert session.ask("What happened?").at == 11
+    session.push(np.zeros((96, 96, 3), np.uint8), 20.0)
+    session.push(np.zeros((96, 96, 3), np.uint8), 22.0)
+    assert session.ask("What happened?").at == 21.75  # the last frame sampled
+    engine.store.add_gap("door", 22.0, 86400.0, "not watched")
+    assert session.ask("What happened?").at == 86400
+    assert session.ask("What happened?", at=float("inf")).at == 86400
+    with pytest.raises(InputError, match="no calendar has second"):
+        session.ask("What happened?", at=1e15)
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), -1e9, 1e9])
+def test_times_that_cannot_be(make_engine, time):
+    session = make_engine(clock=True).open("desk")
+    with pytest.raises(InputError, match="cannot follow"):
+        session.push(np.zeros((32, 32, 3), np.uint8), time)
+    assert session.clock.epoch is None
