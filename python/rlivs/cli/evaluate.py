@@ -109,6 +109,7 @@ def questions(
     check_same(out, rows, expected, ("question", "video", "at", "choices", "answer", "model", "options"))
     answered = {(row["id"], row["way"]) for row in rows}
     left = sum((row["id"], row["way"]) not in answered for row in expected)
+    problems: list[str] = []
     if left:
         quiet_libraries()
         from rlivs.streaming import StreamingVideoQA
@@ -116,7 +117,10 @@ def questions(
         with working("loading the model"):
             engine = StreamingVideoQA.from_pretrained(model, memory=memory, config=settings, device=device)
         with engine, progress(f"asking {file.name}", left) as advance, appending(out, rows) as write:
-            for prediction in ask_all(engine, asked, places, ways=ways, answered=answered):
+            told = ask_all(
+                engine, asked, places, ways=ways, answered=answered, on_problem=lambda _, said: problems.append(said)
+            )
+            for prediction in told:
                 rows.append({**prediction.to_json(), **run})
                 write(rows[-1])
                 advance()
@@ -125,6 +129,9 @@ def questions(
     _show(known, "f1", "word F1", json)
     if not json:
         messages.print(f"{len(rows)} predictions in {out}")
+    if problems:
+        missing = len(expected) - sum((row["id"], row["way"]) in wanted for row in rows)
+        raise InputError(f"{missing} answers are missing; of {len(problems)} videos the first: {problems[0]}")
 
 
 @app.command()

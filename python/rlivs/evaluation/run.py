@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -95,13 +95,16 @@ def ask_all(
     *,
     ways: Sequence[AnswerFrom] = ("memory",),
     answered: Collection[tuple[str, str]] = (),
+    on_problem: Callable[[Path, str], None] | None = None,
 ) -> Iterator[Prediction]:
     """Ask each question in each way as of its moment, video by video, while the video is captioned clip by clip.
 
     At a question's moment the memory holds the captions that have ended, and the recent frames are those sampled by
     then; before the first caption, memory is empty and the frames are asked. Each video is a stream of its own in the
     engine's memory, where what is captioned already is not captioned again; what comes after its last question is not
-    captioned. (id, way) in `answered` are left out. Raises InputError for a video that cannot be read.
+    captioned. (id, way) in `answered` are left out. A video that cannot be read to its last question is told to
+    `on_problem`, and the next one taken. Raises InputError for it where nobody listens, and for a stream of the
+    memory that was made otherwise.
     """
     by_video: dict[Path, list[Question]] = {}
     for question in questions:
@@ -112,11 +115,16 @@ def ask_all(
             continue
         name = asked[0].video
         session = engine.open(name, source=str(path), resume=True)
-        for question in _as_they_come(engine.backbone, session, path, left):
-            remembered = bool(engine.store.captions(name, ended_by=question.at))
-            for way in ways:
-                if (question.id, way) not in answered:
-                    yield _answer(session, question, way, way if remembered else "recent-frames")
+        try:
+            for question in _as_they_come(engine.backbone, session, path, left):
+                remembered = bool(engine.store.captions(name, ended_by=question.at))
+                for way in ways:
+                    if (question.id, way) not in answered:
+                        yield _answer(session, question, way, way if remembered else "recent-frames")
+        except InputError as error:
+            if on_problem is None:
+                raise
+            on_problem(path, str(error))
 
 
 def _as_they_come(

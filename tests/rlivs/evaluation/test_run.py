@@ -152,6 +152,20 @@ def test_two_runs_do_not_write_one_file(tmp_path):
     assert len(predictions(path)) == 1
 
 
+def test_a_broken_video_does_not_stop_the_others(rlivs):
+    whole = Path("demo.mp4").read_bytes()
+    Path("broken.mp4").write_bytes(whole[: len(whole) // 2])
+    rows = [{"video": "broken", "question": "What happened?", "answer": "x", "at": 4}]
+    Path("q.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n" + Path("q.jsonl").read_text())
+    told = rlivs("eval", "questions", "q.jsonl", *OPTIONS)
+    assert told.code == 2 and "1 answers are missing; of 1 videos the first: " in told.err and "broken.mp4" in told.err
+    assert told.out.startswith("memory, all: 100.0 % of 2 right")
+    assert [row["id"] for row in predictions("predictions.jsonl")] == ["2", "4", "3"]
+    Path("broken.mp4").write_bytes(whole)
+    assert rlivs("eval", "questions", "q.jsonl", *OPTIONS).code == 0
+    assert [row["id"] for row in predictions("predictions.jsonl")] == ["2", "4", "3", "1"]
+
+
 def test_parts_share_out_the_videos(rlivs):
     shutil.copy("demo.mp4", "other.mp4")
     with Path("q.jsonl").open("a") as file:
