@@ -11,10 +11,10 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     """Question, answer, moment, and the captions it rests on."""
     return {
         "question": answer.question,
-        "answer": answer.text,
+        "text": answer.text,
         "at": answer.at,
         "citations": [
-            {"index": c.index, "start": c.start, "end": c.end, **answer.clock.stamps(c.start, c.end), "caption": c.text}
+            {"index": c.index, "start": c.start, "end": c.end, **answer.clock.stamps(c.start, c.end), "text": c.text}
             for c in answer.citations
         ],
     }

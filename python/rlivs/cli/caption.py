@@ -56,7 +56,7 @@ def caption(
                             "start": clip.start,
                             "end": clip.end,
                             **session.clock.stamps(clip.start, clip.end),
-                            "caption": clip.caption,
+                            "text": clip.caption,
                             "selected": list(clip.selected),
                         }
                     )

@@ -55,7 +55,7 @@ def heatmap(
             {
                 "stream": name,
                 "index": clip,
-                "caption": told.caption,
+                "text": told.caption,
                 "image": str(out),
                 "selected": list(told.selected),
             }

@@ -34,7 +34,7 @@ def test_json(rlivs, film, captioned, tmp_path):
     memory = tmp_path / "captions.db"
     clips = lines(rlivs("caption", film, "--memory", memory, "--json", *FAST).out)
     assert [clip["index"] for clip in clips] == [0, 1, 2]
-    assert set(clips[0]) == {"stream", "index", "start", "end", "caption", "selected"}
+    assert set(clips[0]) == {"stream", "index", "start", "end", "text", "selected"}
     (answer,) = lines(rlivs("ask", "What happened at 0:04?", "--memory", captioned, "--at", "0:08", "--json").out)
     assert answer["at"] == 8
     assert [cited["end"] for cited in answer["citations"]] == [4, 8]
