@@ -111,7 +111,7 @@ def _last_of_steps(num_frames: int, steps: int) -> list[int]:
 
 def _source_file(info: StreamInfo) -> str:
     if "://" in info.source or info.source.startswith(("webcam:", "/dev/")):
-        raise InputError(f"stream '{info.stream}' is live ({info.source}), and no video of it is kept; choose a film's")
+        raise InputError(f"stream '{info.stream}' came from {info.source}, and no video of it is kept; choose a film's")
     if not info.source or not Path(info.source).is_file():
         raise InputError(
             f"the video of stream '{info.stream}' is no longer at {info.source or '(none given)'}; put it back"

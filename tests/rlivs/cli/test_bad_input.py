@@ -225,7 +225,7 @@ def test_a_heat_map_of_a_live_stream_or_of_nothing(rlivs, tmp_path):
         refused(rlivs("heatmap", "0", *place), "has no clip yet")
         caption = Caption("door", 0, 0.0, 4.0, "a cat", 2, (0,))
         store.append(caption, embedding=[1.0], embedder_id="e", visual=None)
-        refused(rlivs("heatmap", "0", *place), "is live (rtsp://camera/door), and no video of it is kept")
+        refused(rlivs("heatmap", "0", *place), "came from rtsp://camera/door, and no video of it is kept")
 
 
 def test_no_time(rlivs, memory):
