@@ -264,3 +264,20 @@ def test_a_stream_by_the_clock(site, browser):
     browser.wait("document.querySelectorAll('#captions li').length >= 8")
     assert browser.text("#captions li:last-child .span") == "0:00–0:02"
     assert "0:00" in browser.run("[...document.querySelectorAll('.tick text')].map((tick) => tick.textContent)")
+
+
+def test_where_summer_time_ends(site, browser):
+    """Moments before and after are told by the clock that was then."""
+    browser.open(site.address)
+    told = browser.run(
+        """(async () => {
+            const { setClock, time } = await import("./page/words.js");
+            setClock(null);
+            setClock({ start: 0, clock: ["2031-10-26T02:30:00+02:00", ""] });
+            setClock({ start: 1800, clock: ["2031-10-26T02:00:00+01:00", ""] });
+            const told = [0, 60, 1801, 5400].map(time);
+            setClock(null);
+            return [...told, time(60)].join(" ");
+        })()"""
+    )
+    assert told == "02:30:00 02:31:00 02:00:00 03:00:00 1:00"

@@ -1,20 +1,25 @@
 // Times and quantities as people write them.
 
-// What the server's wall clock showed at second 0, in milliseconds as if it were in UTC; null: moments are counted.
-let zero = null;
+// [from, zero]: from this second of the stream on, second 0 was at `zero` by the server's wall clock, in milliseconds as if
+// it were in UTC; another one where summer time begins or ends. None where moments are counted.
+let zeros = [];
 
-// A caption or gap with the stream's times by that clock; null: of another stream, which may have none.
+// A caption or gap, in order of time, with the stream's times by that clock; null: of another stream, which may have none.
 export function setClock(item) {
-  if (item === null) zero = null;
-  else if (item.clock) zero = Date.parse(`${item.clock[0].slice(0, 19)}Z`) - 1000 * item.start;
+  if (item === null) zeros = [];
+  if (!item?.clock) return;
+  const zero = Date.parse(`${item.clock[0].slice(0, 19)}Z`) - 1000 * item.start;
+  if (!zeros.length || Math.abs(zeros.at(-1)[1] - zero) > 60000) zeros.push([item.start, zero]);
 }
 
 export function time(seconds) {
-  return zero === null ? counted(seconds) : new Date(zero + 1000 * seconds).toISOString().slice(11, 19);
+  if (!zeros.length) return counted(seconds);
+  const [, zero] = zeros.findLast(([from]) => from <= seconds) ?? zeros[0];
+  return new Date(zero + 1000 * seconds).toISOString().slice(11, 19);
 }
 
 // Seconds of the stream at which a day of the clock began: from there whole hours are round ones.
-export const midnight = () => (zero === null ? 0 : -(zero / 1000) % 86400);
+export const midnight = () => (zeros.length ? -(zeros[0][1] / 1000) % 86400 : 0);
 
 function counted(seconds) {
   const whole = Math.floor(seconds + 1e-6);
