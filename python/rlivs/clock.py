@@ -9,6 +9,8 @@ from datetime import datetime, time, timedelta, timezone
 from rlivs.errors import InputError
 from rlivs.times import format_time, parse_time
 
+# Of a stream's second 0: a long stream must not outlast the calendar.
+YEARS = range(1970, 3000)
 _DATE_TIME = re.compile(r"(?:(\d{4}-\d\d-\d\d)(?:[ T]|$))?(?:(\d\d?):(\d\d)(?::(\d\d))?)?")
 
 
@@ -97,8 +99,8 @@ def parse_date_time(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text.strip())
-        if ":" not in text or not 1970 <= moment.year < 3000:
-            raise ValueError  # a date alone is no moment, and a long stream must not outlast the calendar
+        if ":" not in text or moment.year not in YEARS:
+            raise ValueError  # a date alone is no moment
         return moment.astimezone()
     except (ValueError, OverflowError, OSError):
         raise InputError(f"'{text}' is no date and time; write it as 2031-05-04 14:05:00") from None

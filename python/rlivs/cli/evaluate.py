@@ -87,6 +87,7 @@ def questions(
     device = options.parse_device(device)
     from rlivs.backbones.checkpoint import CheckpointFiles
     from rlivs.evaluation import (
+        answer_key,
         appending,
         ask_all,
         check_same,
@@ -107,8 +108,8 @@ def questions(
     }
     expected = [{**question_json(question), **run, "way": way} for question in asked for way in ways]
     check_same(out, rows, expected, ("question", "video", "at", "choices", "answer", "model", "options"))
-    answered = {(row["id"], row["way"]) for row in rows}
-    left = sum((row["id"], row["way"]) not in answered for row in expected)
+    answered, wanted = set(map(answer_key, rows)), set(map(answer_key, expected))
+    left = len(wanted - answered)
     problems: list[str] = []
     if left:
         quiet_libraries()
@@ -124,13 +125,12 @@ def questions(
                 rows.append({**prediction.to_json(), **run})
                 write(rows[-1])
                 advance()
-    wanted = {(row["id"], row["way"]) for row in expected}
-    known = [row for row in rows if (row["id"], row["way"]) in wanted and row["right"] is not None]
+    known = [row for row in rows if answer_key(row) in wanted and row["right"] is not None]
     _show(known, "f1", "word F1", json)
     if not json:
         messages.print(f"{len(rows)} predictions in {out}")
     if problems:
-        missing = len(expected) - sum((row["id"], row["way"]) in wanted for row in rows)
+        missing = len(wanted - set(map(answer_key, rows)))
         raise InputError(f"{missing} answers are missing; of {len(problems)} videos the first: {problems[0]}")
 
 
@@ -147,7 +147,7 @@ def judge(
     json: options.Json = False,
 ) -> None:
     """Let a language model judge open answers: how many are right, and a score from 0 to 5 each."""
-    from rlivs.evaluation import appending, check_same, judge_all, read_predictions
+    from rlivs.evaluation import answer_key, appending, check_same, judge_all, read_predictions
 
     if not predictions.exists():
         raise InputError(f"there is no file {predictions}; make it with `rlivs eval questions`")
@@ -157,16 +157,15 @@ def judge(
     verdicts = read_predictions(out, judged=True)
     expected = [{**row, "judge": judge} for row in rows]
     check_same(out, verdicts, expected, ("pred", "question", "answer", "model", "options", "judge"))
-    done = {(row["id"], row["way"]) for row in verdicts}
-    left = [row for row in expected if (row["id"], row["way"]) not in done]
+    done, asked = set(map(answer_key, verdicts)), set(map(answer_key, expected))
+    left = [row for row in expected if answer_key(row) not in done]
     with progress(f"judging {predictions.name}", len(left)) as advance, appending(out, verdicts, judged=True) as write:
         for row, verdict in judge_all(left, server=server, model=judge, key=key, workers=workers):
             if verdict is not None:
                 verdicts.append({**row, "right": verdict.correct, "score": verdict.score})
                 write(verdicts[-1])
             advance()
-    asked = {(row["id"], row["way"]) for row in rows}
-    known = [row for row in verdicts if (row["id"], row["way"]) in asked]
+    known = [row for row in verdicts if answer_key(row) in asked]
     _show(known, "score", "score", json)
     if not json:
         unread = len(rows) - len(known)

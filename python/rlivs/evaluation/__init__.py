@@ -2,7 +2,7 @@
 
 from rlivs.evaluation.formats import format_names, read_questions
 from rlivs.evaluation.judge import Verdict, judge_all
-from rlivs.evaluation.predictions import appending, check_same, read_predictions
+from rlivs.evaluation.predictions import answer_key, appending, check_same, read_predictions
 from rlivs.evaluation.question import Question
 from rlivs.evaluation.run import Prediction, ask_all, find_videos, question_json
 from rlivs.evaluation.scoring import Score, summary
@@ -12,6 +12,7 @@ __all__ = [
     "Question",
     "Score",
     "Verdict",
+    "answer_key",
     "appending",
     "ask_all",
     "check_same",

@@ -6,6 +6,7 @@ import fcntl
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rlivs.errors import InputError
 Row = dict[str, Any]
 _NEEDED = {"id", "way", "kind", "right", "f1", "model", "options", "question", "answer", "pred"}
 _TEXTS = ("id", "way", "kind", "question", "pred")
+answer_key = itemgetter("id", "way")  # what tells one answer of a file from another
 _HEAD = '{"id": '  # how every line begins
 
 
@@ -38,9 +40,9 @@ def read_predictions(path: str | Path, *, judged: bool = False) -> list[Row]:
 
 def check_same(path: str | Path, rows: Iterable[Row], others: Iterable[Row], names: Collection[str]) -> None:
     """Raise InputError where a row and another of the same id and way differ in a field of these names."""
-    known = {(other["id"], other["way"]): other for other in others}
+    known = {answer_key(other): other for other in others}
     for row in rows:
-        other = known.get((row["id"], row["way"]), row)
+        other = known.get(answer_key(row), row)
         for name in names:
             if row[name] != other[name]:
                 raise InputError(

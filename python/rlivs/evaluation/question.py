@@ -7,6 +7,8 @@ from string import ascii_uppercase
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+LETTERS = tuple(ascii_uppercase)  # of choices
+
 
 @dataclass(frozen=True, config=ConfigDict(coerce_numbers_to_str=True))
 class Question:
@@ -30,5 +32,5 @@ class Question:
         """What the model is asked: the question, and its choices with a letter each."""
         if not self.choices:
             return self.text
-        listed = " ".join(f"({letter}) {choice}" for letter, choice in zip(ascii_uppercase, self.choices, strict=False))
+        listed = " ".join(f"({letter}) {choice}" for letter, choice in zip(LETTERS, self.choices, strict=False))
         return f"{self.text} {listed} Answer with the letter of the right choice."

@@ -7,7 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase
+
+from rlivs.evaluation.question import LETTERS
 
 # "B", "(B)", "B. ...", "Answer: B", "The right answer is: (B).", "I choose B"; not "A man ...", whose A is an article.
 _SAID = r"(?i:(?:the\s+)?(?:\w+\s+)?(?:answer|choice|option)(?:\s+is)?\s*:?|i\s+(?:choose|pick|select))\s*"
@@ -20,7 +21,7 @@ _ARTICLES = {"a", "an", "the"}
 def chosen(text: str, choices: Sequence[str]) -> int | None:
     """The choice that an answer names, by its letter or, failing that, by its whole text; None where it names none."""
     match = _LETTER.match(text.translate(_MARKS))
-    if match is not None and (index := ascii_uppercase.index(match[1].upper())) < len(choices):
+    if match is not None and (index := LETTERS.index(match[1].upper())) < len(choices):
         return index
     said = _phrase(text)
     named = [number for number, choice in enumerate(choices) if _phrase(choice) in said]

@@ -14,14 +14,14 @@ _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
 _HALF = r"(?:\s*([ap])\.?m\b\.?)"
 _TIME = rf"(?<![\d:.,])(\d{{1,2}})(?::([0-5]\d)(?::([0-5]\d))?{_HALF}?|{_HALF})(?![\d:])"
 _FIRST = rf"(?<![\d:.,-])(\d{{1,2}})(?::([0-5]\d)(?::([0-5]\d))?)?{_HALF}?"
-_RANGE = re.compile(rf"{_FIRST}\s*(?:-|–|to|and|until|till)\s*{_TIME}", re.IGNORECASE)
+_TO = r"\s*(?:-|–|to|and|until|till)\s*"
+_RANGE = re.compile(rf"{_FIRST}{_TO}{_TIME}", re.IGNORECASE)
 _MOMENT = re.compile(_TIME, re.IGNORECASE)
 _DATE = r"(?:19|20|21)\d\d-\d\d-\d\d"
 _DAY = re.compile(rf"\b(?:today|yesterday|last night|{'|'.join(_WEEKDAYS)})\b|(?<!\d){_DATE}(?!\d)", re.IGNORECASE)
 _WORDS = {re.compile(r"\bnoon\b", re.IGNORECASE): "12:00", re.compile(r"\bmidnight\b", re.IGNORECASE): "0:00"}
 _PART = re.compile(rf"\b({'|'.join(_PARTS)}|tonight)\b", re.IGNORECASE)
 _PART_OF_DAY = re.compile(rf"\b(this|{_DAY.pattern})\s+({'|'.join(_PARTS)})\b", re.IGNORECASE)
-_TO = r"\s*(?:-|–|to|and|until|till)\s*"
 _DATED = re.compile(rf"(?<!\d)({_DATE})[T ]{_TIME}(?:{_TO}(?:({_DATE})[T ])?{_TIME})?", re.IGNORECASE)
 
 Hours = tuple[timedelta, timedelta]  # from midnight, and how long

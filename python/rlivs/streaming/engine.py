@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from rlivs.backbones import Backbone, load_backbone
+from rlivs.clock import YEARS
 from rlivs.config import PipelineConfig
 from rlivs.errors import InputError
 from rlivs.memory.embedders import Embedder, LanguageModelEmbedder, SentenceEmbedder
@@ -145,11 +146,13 @@ class StreamingVideoQA:
 
 def _unix_time(starts_at: datetime) -> float:
     try:
-        if not isinstance(starts_at, datetime) or not 1970 <= starts_at.year < 3000:
+        if not isinstance(starts_at, datetime) or starts_at.year not in YEARS:
             raise ValueError
         return starts_at.timestamp()
     except (ValueError, OverflowError, OSError):
-        raise InputError(f"starts_at is {starts_at!r}; give a datetime of the years 1970 to 2999") from None
+        raise InputError(
+            f"starts_at is {starts_at!r}; give a datetime of the years {YEARS[0]} to {YEARS[-1]}"
+        ) from None
 
 
 def make_embedder(name: str, backbone: Backbone) -> Embedder:

@@ -13,6 +13,7 @@ from rlivs.memory.store import CaptionStore, StreamInfo
 from rlivs.reports import Citation, Report, ReportAnswer, ReportClip, shrink_frames
 from rlivs.streaming.answering import Answer
 from rlivs.video import VideoClip, iter_clips
+from rlivs.video.live import is_address
 
 # A page with more clips than this grows past what a browser opens gladly.
 MOST_CLIPS = 120
@@ -110,7 +111,7 @@ def _last_of_steps(num_frames: int, steps: int) -> list[int]:
 
 
 def _source_file(info: StreamInfo) -> str:
-    if "://" in info.source or info.source.startswith(("webcam:", "/dev/")):
+    if is_address(info.source):
         raise InputError(f"stream '{info.stream}' came from {info.source}, and no video of it is kept; choose a film's")
     if not info.source or not Path(info.source).is_file():
         raise InputError(

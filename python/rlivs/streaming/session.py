@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import RLock
 from time import time as wall_time
@@ -126,9 +126,9 @@ class Session:
         """
         _check_frame(frame)
         check_push(time, self._sampler.next_time)
-        sampled_now = list(self._sampler.push(Frame(image=frame.copy(), time=time)))
+        samples = self._sampler.push(Frame(image=frame.copy(), time=time))
         self.comes_now(time)
-        for sampled in sampled_now:
+        for sampled in samples:
             self._pending.append(sampled)
             self.recent.add(sampled)
         captioned = []
@@ -235,16 +235,14 @@ class Session:
         if answer_from == "recent-frames":
             return frames_answer_steps(self._backbone, self.config, question, frames, on_text, self.clock)
         captions, embeddings = self._store.recall(self.name, ended_by=at)
-        moment = at if at is not None and math.isfinite(at) else self._now(captions)
+        moment = at if at is not None and math.isfinite(at) else self._now()
         return answer_steps(
             self._backbone, self._embedder, self.config, question, moment, captions, embeddings, on_text, self.clock
         )
 
-    def _now(self, captions: Sequence[Caption]) -> float:
+    def _now(self) -> float:
         """The newest moment that is known of: the end of the last caption or gap, or the newest frame."""
-        frames = self.recent.until(None)
-        ends = [caption.end for caption in captions[-1:]] + [frame.time for frame in frames[-1:]]
-        return max([self._store.last_end(self.name), *ends])
+        return max([self._store.last_end(self.name), *(frame.time for frame in self.recent.until(None))])
 
     def _process_pending(self) -> CaptionedClip:
         frames = self._pending[: self.config.frames_per_clip]

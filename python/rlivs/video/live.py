@@ -17,7 +17,8 @@ from rlivs.video.live_source import LiveSource
 from rlivs.video.stream_source import OVERLOAD, Gap, Source, SourceStatus, State
 
 __all__ = [
-    "OVERLOAD", "FileSource", "FrameSource", "Gap", "LiveSource", "Source", "SourceStatus", "State", "open_source",
+    "OVERLOAD", "FileSource", "FrameSource", "Gap", "LiveSource", "Source", "SourceStatus", "State", "is_address",
+    "open_source",
 ]  # fmt: skip
 
 NETWORK = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp")
@@ -29,6 +30,11 @@ _NETWORK_OPTIONS = {"analyzeduration": "1000000"}
 # Over UDP, the other way, a lost packet spoils the pictures up to the next key frame.
 _RTSP_OPTIONS = {"rtsp_transport": "tcp"}
 _UDP_OPTIONS = {"overrun_nonfatal": "1", "fifo_size": "50000"}
+
+
+def is_address(text: str) -> bool:
+    """Whether a source's name is an address or a webcam, and no file's path."""
+    return "://" in text or _WEBCAM.fullmatch(text) is not None
 
 
 def open_source(

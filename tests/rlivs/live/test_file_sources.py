@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rlivs.errors import InputError
-from rlivs.video.live import FileSource, FrameSource, LiveSource, open_source
+from rlivs.video.live import FileSource, FrameSource, LiveSource, is_address, open_source
 
 
 def pictures(count):
@@ -65,3 +65,14 @@ def test_closing_ends_an_iteration(film):
     source.close()
     assert list(frames) == []
     assert source.status().state == "closed"
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("rtsp://camera/door", True), ("https://a/b.mp4", True), ("webcam:0", True), ("/dev/video0", True),
+        ("/dev/shm/film.mp4", False), ("film.mp4", False), ("webcam.mp4", False),
+    ],
+)  # fmt: skip
+def test_addresses_and_files(name, address):
+    assert is_address(name) == address

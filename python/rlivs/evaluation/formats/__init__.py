@@ -7,12 +7,11 @@ import pkgutil
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
-from string import ascii_uppercase
 
 from pydantic import ValidationError
 
 from rlivs.errors import InputError
-from rlivs.evaluation.question import Question
+from rlivs.evaluation.question import LETTERS, Question
 
 
 def format_names() -> list[str]:
@@ -59,7 +58,7 @@ def _check(question: Question) -> None:
         "".join((question.id, question.video, question.prompt, question.answer or "", question.kind)).encode()
     except UnicodeEncodeError:
         raise InputError(f"question {question.id!a} is no UTF-8 text; write it in UTF-8") from None
-    if len(question.choices) > len(ascii_uppercase):
+    if len(question.choices) > len(LETTERS):
         raise InputError(f"question '{question.id}' has {len(question.choices)} choices; give it 26 at most")
     if question.choices and question.answer is not None and question.answer not in question.choices:
         raise InputError(f"the answer of question '{question.id}' is none of its choices; give the choice's own text")

@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from rlivs.evaluation.question import Question
-
-LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+from rlivs.evaluation.question import LETTERS, Question
 
 
 def read(path: Path) -> Iterator[Question]:

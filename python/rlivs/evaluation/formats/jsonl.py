@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from string import ascii_uppercase
 
-from rlivs.evaluation.question import Question
+from rlivs.evaluation.question import LETTERS, Question
 from rlivs.times import parse_time
 
 KNOWN = {"video", "question", "answer", "choices", "at", "kind", "id"}
@@ -34,9 +33,8 @@ def _question(number: int, line: str) -> Question:
     choices, answer, at, name = row.get("choices") or [], row.get("answer"), row.get("at"), row.get("id")
     if not isinstance(choices, list):
         raise ValueError(f"line {number}: choices is no list")
-    letters = list(ascii_uppercase[: len(choices)])
-    if answer in letters and answer not in choices:
-        answer = choices[letters.index(answer)]
+    if answer in LETTERS[: len(choices)] and answer not in choices:
+        answer = choices[LETTERS.index(answer)]
     return Question(
         id=str(number) if name is None else name,
         video=row["video"],
