@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import FAMILIES, load_tiny_backbone
+from families import FAMILIES, qwen
+from families.family import FRAME, TEXT
+from tiny_models import load_tiny_backbone
 from transformers import DynamicCache
 
 from rlivs.backbones import qwen2_vl
@@ -11,7 +13,6 @@ from rlivs.decoding import generate_greedily
 from rlivs.scoring import patch
 from rlivs_kernels import select_top_tokens
 
-TEXT = "Describe what's happening in the video."
 NEW_TOKENS = 10
 # Remembered slots of the three streams: none, the same number, and each another (so that padding differs).
 MEMORIES = {"empty": (0, 0, 0), "full": (4, 4, 4), "mixed": (4, 0, 2)}
@@ -20,12 +21,12 @@ MEMORIES = {"empty": (0, 0, 0), "full": (4, 4, 4), "mixed": (4, 0, 2)}
 @pytest.fixture(scope="module", params=sorted(FAMILIES))
 def backbone(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patcher:
-        patcher.setattr(qwen2_vl, "TOKENS_PER_FRAME", 6)
+        patcher.setattr(qwen2_vl, "TOKENS_PER_FRAME", qwen.TOKENS_PER_FRAME)
         yield load_tiny_backbone(tmp_path_factory.mktemp(request.param), request.param)
 
 
 def encode(backbone, seed):
-    frames = np.random.default_rng(seed).integers(0, 256, (4, 30, 40, 3), dtype=np.uint8)
+    frames = np.random.default_rng(seed).integers(0, 256, (4, *FRAME, 3), dtype=np.uint8)
     return backbone.encode(frames, tuple(index / 2 for index in range(4)))
 
 

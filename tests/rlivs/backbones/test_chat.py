@@ -1,7 +1,8 @@
 """Messages to ids: what the model was trained on, whatever the user writes."""
 
 import pytest
-from tiny_models import CHATML, tiny_tokenizer
+from families.chatml import CHATML
+from tiny_models import tiny_tokenizer
 
 from rlivs.backbones.chat import ChatTemplate
 

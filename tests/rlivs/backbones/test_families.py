@@ -1,29 +1,24 @@
 """Every family: the hub's own results where there is no memory, its columns with memory, scores as eager has them."""
 
-from datetime import timedelta
-
 import numpy as np
 import pytest
 import torch
-from tiny_models import FAMILIES, load_tiny_backbone
+from families import FAMILIES, qwen
+from families.family import FRAME, FRAMES_PER_SECOND, TEXT
+from tiny_models import load_tiny_backbone
 
 from rlivs.backbones import load_backbone, loading, qwen2_vl
-from rlivs.backbones.patches import cut_patches
-from rlivs.backbones.preprocessing import PixelRecipe, channels_first, normalise, resize
+from rlivs.backbones.preprocessing import channels_first
 from rlivs.decoding import generate_greedily, steps
 from rlivs.scoring import patch
 from rlivs_kernels import select_top_tokens
 
-TEXT = "Describe what's happening in the video."
-FRAMES_PER_SECOND = 2
-QWEN_GRID = (3, 4)
-
 
 @pytest.fixture(autouse=True, scope="module")
 def small_frames():
-    """The Qwen towers at six tokens a frame: a frame of 30 x 40 gets a grid of 3 x 4 for two."""
+    """The Qwen towers at few tokens a frame."""
     with pytest.MonkeyPatch.context() as patcher:
-        patcher.setattr(qwen2_vl, "TOKENS_PER_FRAME", 6)
+        patcher.setattr(qwen2_vl, "TOKENS_PER_FRAME", qwen.TOKENS_PER_FRAME)
         yield
 
 
@@ -43,7 +38,7 @@ def backbone(family, directory, small_frames):
 
 
 def some_frames(count, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (count, 30, 40, 3), dtype=np.uint8)
+    return np.random.default_rng(seed).integers(0, 256, (count, *FRAME, 3), dtype=np.uint8)
 
 
 def some_times(count, start=0.0):
@@ -54,73 +49,14 @@ def encode(backbone, count, seed=0, start=0.0):
     return backbone.encode(some_frames(count, seed), some_times(count, start))
 
 
-# The prompt and the pixels as the hub's processors make them, written out by hand.
-
-
-def spell(family, count):
-    """(text of the whole prompt, one visual token's text)"""
-    pairs = -(-count // 2)
-    if family == "llava_onevision":
-        video = "<video>" * (9 * count + 1)
-        return f"<|im_start|>user {video}\n{TEXT}<|im_end|><|im_start|>assistant\n", "<video>"
-    if family == "llava_next_video":
-        return f"USER: {'<video>' * (4 * count)}\n{TEXT} ASSISTANT:", "<video>"
-    if family == "internvl":
-        token = "<IMG_CONTEXT>"
-        video = "\n".join(f"Frame{i + 1}: <img>{token * 4}</img>" for i in range(count))
-        return f"<|im_start|>user {video}\n{TEXT}<|im_end|><|im_start|>assistant\n", token
-    if family == "smolvlm":
-        words = {1: "one", 3: "three", 4: "four"}[count]
-        seconds = int((count - 1) / FRAMES_PER_SECOND)
-        video = (
-            f"You are provided the following series of {words} frames from a {timedelta(seconds=seconds)} "
-            "[H:MM:SS] video.\n"
-        )
-        for i in range(count):
-            around = "<fake_token_around_image>"
-            video += f"\nFrame from 00:{i // FRAMES_PER_SECOND:02d}:{around}<global-img>{'<image>' * 4}{around}"
-        return f"<|im_start|>User: {video}\n\n{TEXT}<|im_end|>\nAssistant:", "<image>"
-    token = "<|video_pad|>"
-    if family == "qwen3_vl":
-        video = ""
-        for i in range(pairs):
-            last = min(2 * i + 1, count - 1)
-            seconds = (2 * i + last) / 2 / FRAMES_PER_SECOND
-            video += f"<{seconds:.1f} seconds><|vision_start|>{token * 12}<|vision_end|>"
-    else:
-        video = f"<|vision_start|>{token * (12 * pairs)}<|vision_end|>"
-    return (
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-        f"<|im_start|>user\n{video}{TEXT}<|im_end|>\n<|im_start|>assistant\n"
-    ), token
-
-
 def hub_inputs(family, backbone, count, seed=0):
-    prompt, token = spell(family, count)
-    inputs = dict(backbone.tokenizer(prompt, return_tensors="pt", add_special_tokens=False))
+    """What the hub's processor makes of `count` frames and the text, and which of the ids are visual."""
+    known = FAMILIES[family]
+    inputs = dict(backbone.tokenizer(known.spell(count), return_tensors="pt", add_special_tokens=False))
     inputs.pop("token_type_ids", None)
-    visual = inputs["input_ids"] == backbone.tokenizer.convert_tokens_to_ids(token)
-    recipe = PixelRecipe(height=28, width=28, mean=(0.5, 0.4, 0.3), std=(0.5, 0.25, 0.2))
+    visual = inputs["input_ids"] == backbone.tokenizer.convert_tokens_to_ids(known.visual_token)
     images = channels_first(some_frames(count, seed), torch.device("cpu"))
-    if family == "llava_onevision":
-        return {**inputs, "pixel_values_videos": normalise(resize(images, 35, 35), recipe)[None]}, visual
-    if family == "llava_next_video":
-        cropped = resize(images, 28, 37)[..., 4:32]
-        return {**inputs, "pixel_values_videos": normalise(cropped, recipe)[None]}, visual
-    if family == "internvl":
-        return {**inputs, "pixel_values": normalise(resize(images, 28, 28), recipe)}, visual
-    if family == "smolvlm":
-        return {**inputs, "pixel_values": normalise(resize(images, 28, 28), recipe)[None]}, visual
-    rows, columns = QWEN_GRID
-    patches, shape = cut_patches(normalise(resize(images, 8 * rows, 8 * columns), recipe), 4, 2, 2)
-    inputs |= {
-        "pixel_values_videos": patches,
-        "video_grid_thw": torch.tensor([shape]),
-        "mm_token_type_ids": 2 * visual.int(),
-    }
-    if family == "qwen2_5_vl":
-        inputs["second_per_grid_ts"] = torch.tensor([2.0 / FRAMES_PER_SECOND])
-    return inputs, visual
+    return {**inputs, **known.hub_pixels(images, visual)}, visual
 
 
 def decode(backbone, prompt):

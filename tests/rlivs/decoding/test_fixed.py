@@ -4,8 +4,9 @@ import contextlib
 
 import pytest
 import torch
+from families import FAMILIES
 from random_prompts import by_generate, random_prompt
-from tiny_models import FAMILIES, load_tiny_backbone
+from tiny_models import load_tiny_backbone
 
 import rlivs_kernels
 from rlivs.backbones import Prompt
