@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import torch
-from families import FAMILIES
+from families import VARIANTS
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 END_OF_TURN = "<|im_end|>"
 
@@ -24,9 +24,14 @@ def tiny_tokenizer(*special: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TURN, pad_token="<|endoftext|>")
 
 
+def make_tiny_model(name: str) -> PreTrainedModel:
+    """A random model of a family, which no tokenizer comes with."""
+    return VARIANTS[name].make_model(tiny_tokenizer(*VARIANTS[name].special))
+
+
 def save_tiny_checkpoint(directory: Path, name: str, seed: int = 0) -> Path:
     """A whole checkpoint directory of a random model of a family, float32; the same seed gives the same weights."""
-    family = FAMILIES[name]
+    family = VARIANTS[name]
     tokenizer = tiny_tokenizer(*family.special)
     torch.manual_seed(seed)
     model = family.make_model(tokenizer).eval()

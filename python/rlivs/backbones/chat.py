@@ -74,6 +74,8 @@ class ChatTemplate:
                 chat_template=self._template,
                 add_generation_prompt=True,
                 tokenize=False,
+                # Templates of models that may reason aloud first know this name; a clip has no time for it.
+                enable_thinking=False,
             )
         except (TemplateError, TypeError, ValueError) as error:
             raise InputError(

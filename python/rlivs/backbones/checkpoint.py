@@ -61,7 +61,9 @@ class CheckpointFiles:
         for filename in PROCESSOR_FILES:
             settings = self.json(filename) or {}
             settings = settings.get("video_processor", settings)
-            if "image_mean" in settings and "image_std" in settings and "size" in settings:
+            # pixels, or how much of frames of any shape
+            sized = any(name in settings for name in ("size", "max_soft_tokens", "scale_resolution"))
+            if "image_mean" in settings and "image_std" in settings and sized:
                 return settings
         raise InputError(
             f"the model {self.name} has no preprocessor_config.json with size, image_mean and image_std; "

@@ -45,8 +45,17 @@ class InterleavedBackbone(LoadedBackbone):
         self, clip: VisualTokens, memory: Sequence[SelectedTokens], text: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The prompt's embeddings `[S, hidden]`, and the places `[m + n]` of memory's and the clip's tokens in it."""
+        return self.fill(self.token_ids(clip, memory, text), clip, memory)
+
+    def token_ids(self, clip: VisualTokens, memory: Sequence[SelectedTokens], text: str) -> list[int]:
+        """The prompt's `S` ids, that of `image_token` for each of memory's and the clip's tokens."""
+        written = self.write_picture(sum(len(slot.embeddings) for slot in memory)) if memory else ""
+        return self.chat.with_video(text, written + self.write_clip(clip))
+
+    def fill(
+        self, ids: Sequence[int], clip: VisualTokens, memory: Sequence[SelectedTokens]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `compose`, of the prompt's token ids."""
         remembered = [slot.embeddings.to(clip.embeddings) for slot in memory]
-        written = self.write_picture(sum(map(len, remembered))) if remembered else ""
-        ids = self.chat.with_video(text, written + self.write_clip(clip))
         places = torch.tensor([place for place, token in enumerate(ids) if token == self._image_id], device=self.device)
         return self.embed(ids).index_copy(0, places, torch.cat([*remembered, clip.embeddings])), places

@@ -92,7 +92,10 @@ def _load_model(files: CheckpointFiles, **options: Any) -> Any:
         raise InputError(
             f"the model {files.name} does not fit the device; take a smaller one, a smaller dtype, or device_map='auto'"
         ) from None
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, ImportError) as error:
+    except ImportError as error:
+        wanted = _first_line(error).split(". ")[0]
+        raise InputError(f"cannot load the model {files.name}: {wanted}; pip install it") from None
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise InputError(f"cannot load the model {files.name}: {_first_line(error)}") from None
     # transformers fills what is missing with random numbers and goes on.
     missing = sorted(report["missing_keys"])

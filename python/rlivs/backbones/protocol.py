@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -77,6 +77,11 @@ class Prompt:
             "inputs_embeds": self.inputs_embeds[:, start:stop],
             "position_ids": self.positions[..., start:stop],
         }
+
+    def pieces(self, longest: int) -> Iterator[tuple[int, int]]:
+        """First and one past the last position of each piece, where the prompt is run `longest` positions at a time."""
+        for start in range(0, self.length, longest):
+            yield start, min(start + longest, self.length)
 
     def next_position(self) -> torch.Tensor:
         """The rotary position of the first new token, `[1, 1]` or `[axes, 1, 1]`: one past the largest of any axis."""

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlivs.backbones import mrope
-from rlivs.backbones.interleaved import InterleavedBackbone
 from rlivs.backbones.loaded import relative_times
-from rlivs.backbones.pretrained import Pretrained
 from rlivs.backbones.protocol import Prompt, VisualTokens
-from rlivs.backbones.qwen2_vl import USUAL_FRAME, QwenVisionTower
+from rlivs.backbones.stepwise import StepwiseBackbone
 from rlivs.memory.visual import SelectedTokens
 
 DEEPSTACK = "deepstack"
@@ -37,12 +34,9 @@ class DeepstackPrompt(Prompt):
         return inputs
 
 
-class Qwen3VL(InterleavedBackbone):
-    """The Qwen3-VL family, model type `qwen3_vl`.
-
-    Each step of a clip stands in vision brackets behind its time, which is written in seconds since the clip's start.
-    A step has a grid of positions; memory and text take ordinary contiguous ones. Every remembered token keeps the
-    deepstack vectors it was selected with.
+class TimedQwen(StepwiseBackbone):
+    """The prompt of Qwen3-VL and later: each step of a clip stands in vision brackets behind its time, which is written
+    in seconds since the clip's start.
     """
 
     placeholder = "<|vision_start|><|video_pad|><|vision_end|>"
@@ -50,14 +44,15 @@ class Qwen3VL(InterleavedBackbone):
     brackets = ("<|vision_start|>", "<|vision_end|>")
     reserved = (image_token, *brackets)
 
-    def __init__(self, pretrained: Pretrained) -> None:
-        super().__init__(pretrained)
-        self._tower = QwenVisionTower(pretrained)
-        self.grid = self._tower.grid(*USUAL_FRAME)
+    def write_step(self, picture: str, times: Sequence[float]) -> str:
+        return f"<{(times[0] + times[-1]) / 2:.1f} seconds>{picture}"
 
-    @property
-    def tokens_per_frame(self) -> int:
-        return self.grid[0] * self.grid[1] // self._tower.frames_per_step
+
+class Qwen3VL(TimedQwen):
+    """The Qwen3-VL families, model types `qwen3_vl` and `qwen3_vl_moe`.
+
+    Every remembered token keeps the deepstack vectors it was selected with.
+    """
 
     @torch.no_grad()
     def encode(self, frames: np.ndarray | torch.Tensor, times: Sequence[float] | None = None) -> VisualTokens:
@@ -72,15 +67,6 @@ class Qwen3VL(InterleavedBackbone):
             times=relative_times(times, len(frames)),
         )
 
-    def write_clip(self, clip: VisualTokens) -> str:
-        together = self._tower.frames_per_step
-        picture = self.write_picture(clip.grid[0] * clip.grid[1])
-        written = ""
-        for first in range(0, len(clip.times), together):
-            of_step = clip.times[first : first + together]
-            written += f"<{(of_step[0] + of_step[-1]) / 2:.1f} seconds>{picture}"
-        return written
-
     def caption_prompt(self, clip: VisualTokens, memory: Sequence[SelectedTokens], text: str) -> Prompt:
         embeds, places = self.compose(clip, memory, text)
         own = places[-clip.count :]
@@ -93,12 +79,3 @@ class Qwen3VL(InterleavedBackbone):
             places=places,
             deepstack=torch.cat([vectors.to(embeds) for vectors in deepstack]),
         )
-
-    def _positions(self, clip: VisualTokens, own: torch.Tensor, length: int) -> torch.Tensor:
-        pieces, done, position = [], 0, 0
-        for first, last in own.reshape(clip.steps, -1)[:, [0, -1]].tolist():
-            pieces.append(mrope.in_line(position, first - done))
-            pieces.append(mrope.in_grid(position + first - done, 1, *clip.grid))
-            done, position = last + 1, mrope.after(pieces[-1])
-        pieces.append(mrope.in_line(position, length - done))
-        return torch.cat(pieces, dim=1)[:, None].to(self.device)

@@ -14,7 +14,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 # Attention modules of transformers whose forward is projections, rotation of halves, cache, attention function, output
 # projection; those with q_norm and k_norm normalise each head before the rotation.
 ROTATING = (
-    "LlamaAttention", "Qwen2Attention", "Qwen2VLAttention", "Qwen2_5_VLAttention", "Qwen3VLTextAttention",
+    "LlamaAttention", "Qwen2Attention", "Qwen2VLAttention", "Qwen2_5_VLAttention", "Qwen3Attention",
+    "Qwen3MoeAttention", "Qwen3VLMoeTextAttention", "Qwen3VLTextAttention",
 )  # fmt: skip
 
 

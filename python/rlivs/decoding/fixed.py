@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import Cache
-from transformers.cache_utils import StaticLayer
+from transformers.cache_utils import LinearAttentionLayer, StaticLayer
 
 import rlivs_kernels
 from rlivs.backbones.protocol import Prompt
@@ -19,20 +19,30 @@ from rlivs.decoding.steps import Steps
 
 # Cache lengths are multiples of this, so that the next text's cache fits the memory of the last one's.
 CACHE_BLOCK = 1024
+FULL, LINEAR = "full_attention", "linear_attention"
+
+
+def layer_kinds(config: Any) -> list[str]:
+    """What transformers calls each layer of a language model, by its attention."""
+    return list(getattr(config, "layer_types", None) or [FULL] * config.num_hidden_layers)
 
 
 class FixedSteps(Steps):
     """Steps of one text of up to `max_new_tokens` tokens, each the same operations on the same addresses.
 
-    Every layer attends by `rlivs_kernels.decode_attention`, which reads the cache's length from the device and no key
-    beyond it: transformers would build a mask of the cache's full size, and read all of it, repeated for every head.
+    Layers of full attention attend by `rlivs_kernels.decode_attention`, which reads the cache's length from the device
+    and no key beyond it: transformers would build a mask of the cache's full size, and read all of it, repeated for
+    every head. Layers of linear attention run as they are.
     """
 
     def __init__(self, model: Any, prompt: Prompt, max_new_tokens: int) -> None:
         length = -(-(prompt.length + max_new_tokens) // CACHE_BLOCK) * CACHE_BLOCK
         self.fed = Fed(prompt.inputs_embeds.device)
-        depth = model.get_decoder().config.num_hidden_layers
-        layers: list[Any] = [FixedLayer(length, self.fed) for _ in range(depth)]
+        # The states of linear attention are of one size, and transformers overwrites them where they are.
+        layers: list[Any] = [
+            LinearAttentionLayer() if kind == LINEAR else FixedLayer(length, self.fed)
+            for kind in layer_kinds(model.get_decoder().config)
+        ]
         super().__init__(model, prompt, Cache(layers=layers))
 
     def prefill(self) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from rlivs.backbones.protocol import Prompt
-from rlivs.decoding.fixed import FixedSteps
+from rlivs.decoding.fixed import FULL, LINEAR, FixedSteps, layer_kinds
 
 _log = logging.getLogger(__name__)
 # The last graph of each language model: the next one shares its memory, which else would grow with every text.
@@ -23,7 +23,7 @@ _refused: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
 def can_capture(model: Any) -> bool:
-    """Whether the model's decode step can run as a CUDA graph: all on one CUDA device, full attention by sdpa."""
+    """Whether the model's decode step can run as a CUDA graph: all on one CUDA device, attention by sdpa."""
     device = only_device(model)
     return device is not None and device.type == "cuda" and has_plain_attention(model)
 
@@ -40,10 +40,9 @@ def only_device(model: Any) -> torch.device | None:
 
 
 def has_plain_attention(model: Any) -> bool:
-    """Whether every layer of the language model attends to all positions, by sdpa."""
+    """Whether every layer of the language model attends to all positions, by sdpa, or keeps a state of one size."""
     config = model.get_decoder().config
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return config._attn_implementation == "sdpa" and kinds == {"full_attention"}
+    return config._attn_implementation == "sdpa" and set(layer_kinds(config)) <= {FULL, LINEAR}
 
 
 class GraphedSteps(FixedSteps):

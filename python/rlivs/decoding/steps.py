@@ -25,6 +25,7 @@ class Steps:
     def __init__(self, model: Any, prompt: Prompt, cache: Cache) -> None:
         self.decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
+        self._cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
         self._prompt = prompt
         self._cache, self._cache_argument = cache, cache_argument(self.decoder)
         device = prompt.inputs_embeds.device
@@ -33,8 +34,8 @@ class Steps:
 
     def prefill(self) -> None:
         """Run the prompt and choose the first token."""
-        for start in range(0, self._prompt.length, PREFILL_CHUNK):
-            hidden = self._run(**self._prompt.inputs(start, min(start + PREFILL_CHUNK, self._prompt.length)))
+        for start, stop in self._prompt.pieces(PREFILL_CHUNK):
+            hidden = self._run(**self._prompt.inputs(start, stop))
         self._choose(hidden)
 
     def step(self) -> None:
@@ -47,4 +48,8 @@ class Steps:
         return self.decoder(**inputs, **{self._cache_argument: self._cache}, use_cache=True).last_hidden_state
 
     def _choose(self, hidden: torch.Tensor) -> None:
-        self.token.copy_(self._head(hidden[:, -1:]).argmax(-1))
+        logits = self._head(hidden[:, -1:])
+        if self._cap is not None:
+            # In a small dtype it makes close logits equal, and of equal ones the first is chosen.
+            logits = torch.tanh(logits / self._cap) * self._cap
+        self.token.copy_(logits.argmax(-1))

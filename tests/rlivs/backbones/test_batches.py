@@ -52,6 +52,9 @@ def padded(prompts):
         }
         if "visual_pos_masks" in inputs:
             row["visual_pos_masks"] = torch.nn.functional.pad(inputs["visual_pos_masks"], (before, 0))
+        if "per_layer_inputs" in inputs:
+            padding = (0, 0, 0, 0, before, 0)
+            row["per_layer_inputs"] = torch.nn.functional.pad(inputs["per_layer_inputs"], padding, value=7.0)
         for name, value in row.items():
             rows.setdefault(name, []).append(value)
     batch = {name: torch.cat(values, dim=-2 if name == "position_ids" else 0) for name, values in rows.items()}

@@ -38,6 +38,12 @@ def test_halves_are_the_ids_of_the_whole_message(tokenizer, chat):
     assert suffix == tokenizer(after, add_special_tokens=False).input_ids
 
 
+def test_models_that_may_reason_first_are_told_not_to(tokenizer):
+    reasoning = CHATML + "{% if enable_thinking is not defined or enable_thinking %}<think>{% else %}So: {% endif %}"
+    chat = ChatTemplate(tokenizer, reasoning, "<video>", name="tiny")
+    assert tokenizer.decode(chat.alone("What is it?")).endswith("assistant\nSo: ")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, qwen
+from families import FAMILIES, VARIANTS, qwen
 from families.family import FRAME, FRAMES_PER_SECOND, TEXT
 from tiny_models import load_tiny_backbone
+from transformers import DynamicCache
 
 from rlivs.backbones import load_backbone, loading, qwen2_vl
 from rlivs.backbones.preprocessing import channels_first
 from rlivs.decoding import generate_greedily, steps
 from rlivs.scoring import patch
+from rlivs.scoring.layers import decoder_attentions
+from rlivs.versions import cache_argument
 from rlivs_kernels import select_top_tokens
 
 
@@ -22,7 +25,7 @@ def small_frames():
         yield
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=sorted(VARIANTS))
 def family(request):
     return request.param
 
@@ -51,7 +54,7 @@ def encode(backbone, count, seed=0, start=0.0):
 
 def hub_inputs(family, backbone, count, seed=0):
     """What the hub's processor makes of `count` frames and the text, and which of the ids are visual."""
-    known = FAMILIES[family]
+    known = VARIANTS[family]
     inputs = dict(backbone.tokenizer(known.spell(count), return_tensors="pt", add_special_tokens=False))
     inputs.pop("token_type_ids", None)
     visual = inputs["input_ids"] == backbone.tokenizer.convert_tokens_to_ids(known.visual_token)
@@ -61,9 +64,26 @@ def hub_inputs(family, backbone, count, seed=0):
 
 def decode(backbone, prompt):
     """All logits of a prompt, by the language model."""
+    cap = getattr(backbone.model.config.get_text_config(), "final_logit_softcapping", None)
     with torch.no_grad():
         hidden = backbone.model.get_decoder()(**prompt.inputs(0, prompt.length), use_cache=False).last_hidden_state
-        return backbone.model.get_output_embeddings()(hidden)
+        logits = backbone.model.get_output_embeddings()(hidden)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+@torch.no_grad()
+def eager_attention(eager, prompt, ids, layers):
+    """The attention `[layers, heads, N, columns]` of the rows that gave `ids` [1, N], as transformers returns it."""
+    decoder = eager.model.get_decoder()
+    cache = {cache_argument(decoder): DynamicCache(config=decoder.config)}
+    attending = [layer for layer, module in enumerate(decoder_attentions(decoder)) if module is not None]
+    positions = prompt.next_position() + torch.arange(ids.shape[1] - 1)
+    rows = []
+    for inputs in (prompt.inputs(0, prompt.length), {"input_ids": ids[:, :-1], "position_ids": positions}):
+        attentions = decoder(**inputs, **cache, use_cache=True, output_attentions=True).attentions
+        of_layer = dict(zip(attending, attentions, strict=True))
+        rows.append(torch.stack([of_layer[layer][0, ..., prompt.columns] for layer in layers]))
+    return torch.cat([rows[0][:, :, -1:], rows[1]], dim=2)
 
 
 @pytest.mark.parametrize("count", [1, 3, 4])
@@ -133,7 +153,8 @@ def test_each_frame_has_its_own_tokens_row_by_row(family, backbone):
     step = 2 * clip.steps // 4
     others = [index for index in range(clip.steps) if index != step]
     assert difference[others].max() <= 1e-4
-    if family != "llava_next_video":  # a crop takes the corner away from the first column
+    # A crop takes the corner away from the first column; the larger Gemma's random tower magnifies another place.
+    if family not in ("llava_next_video", "gemma4-larger"):
         assert difference[step].argmax() == 0
 
 
@@ -156,21 +177,13 @@ def test_prompts_in_pieces_give_the_same_caption(backbone, monkeypatch):
 def test_scores_and_kept_tokens_are_those_of_eager_attention(family, backbone, directory, filled):
     """With a visual memory that is empty, half full and full."""
     eager = load_backbone(directory, device="cpu", attn_implementation="eager")
-    prompt = backbone.caption_prompt(encode(backbone, 4), remember(backbone, filled), TEXT)
+    clip, memory = encode(backbone, 4), remember(backbone, filled)
+    prompt = backbone.caption_prompt(clip, memory, TEXT)
     with patch(backbone.model, layers="all") as handle:
         with handle.clip(prompt.columns, prompt_length=prompt.length):
             ids = generate_greedily(backbone, prompt, 10)
         scores = prompt.visual_scores(handle.scores(ids))
-
-    inputs = prompt.inputs(0, prompt.length)
-    count = ids.shape[1] - 1
-    inputs["inputs_embeds"] = torch.cat([prompt.inputs_embeds, eager.embed(ids[0, :-1].tolist())[None]], dim=1)
-    inputs["position_ids"] = torch.cat([prompt.positions, prompt.next_position() + torch.arange(count)], dim=-1)
-    if "visual_pos_masks" in inputs:
-        inputs["visual_pos_masks"] = torch.nn.functional.pad(inputs["visual_pos_masks"], (0, count))
-    with torch.no_grad():
-        attentions = eager.model.get_decoder()(**inputs, output_attentions=True, use_cache=True).attentions
-    rows = torch.stack(attentions)[:, 0, :, prompt.length - 1 :, prompt.columns]
+    rows = eager_attention(eager, eager.caption_prompt(clip, memory, TEXT), ids, handle.layers)
     expected = prompt.visual_scores(rows.mean((0, 1, 2))[None])
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-7)
     assert torch.equal(select_top_tokens(scores, 4), select_top_tokens(expected, 4))

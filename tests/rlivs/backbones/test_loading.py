@@ -324,3 +324,12 @@ def test_a_model_on_several_devices_is_decoded_step_by_step(checkpoint):
     assert only_device(model) == torch.device("cpu")
     model.lm_head.to("meta")
     assert only_device(model) is None and not can_capture(model)
+
+
+def test_a_missing_library_is_named(checkpoint, monkeypatch):
+    def load(*args, **options):
+        raise ImportError("\nTheTower requires the timm library but it was not found. You can install it:\n`pip`")
+
+    monkeypatch.setattr("transformers.AutoModelForImageTextToText.from_pretrained", load)
+    with pytest.raises(InputError, match=r"requires the timm library but it was not found; pip install it$"):
+        load_backbone(checkpoint, device="cpu")

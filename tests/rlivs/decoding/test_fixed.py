@@ -2,19 +2,26 @@
 
 import contextlib
 
+import numpy as np
 import pytest
 import torch
-from families import FAMILIES
+from families import FAMILIES, qwen3_vl_moe
+from families.family import text_options
 from random_prompts import by_generate, random_prompt
-from tiny_models import load_tiny_backbone
+from tiny_models import load_tiny_backbone, tiny_tokenizer
+from transformers import AutoModel, Qwen3Config, Qwen3MoeConfig
 
 import rlivs_kernels
 from rlivs.backbones import Prompt
 from rlivs.decoding import fixed, generate_greedily, graph, greedy, steps
-from rlivs.decoding.fewer import fewer_operations
+from rlivs.decoding.fewer import ROTATING, fewer_operations
+from rlivs.errors import InputError
 from rlivs.scoring import patch
 
 PROMPTS = 16
+# Families whose attention rotates in another way than fewer_operations does: neighbours, a part of a head.
+ROTATED_OTHERWISE = {"glm46v", "glm4v", "glm4v_moe", "minicpmv4_6", "qwen3_5", "qwen3_5_moe"}
+SLIDING = {"gemma4", "gemma4-larger"}  # which have windows, so that a step is no replay of the last one
 ENDS = tuple(range(0, 256, 16))  # so many end-of-sequence tokens that about half of the texts end early
 
 
@@ -24,11 +31,38 @@ def on_fixed_steps(monkeypatch):
     monkeypatch.setattr(greedy, "begin_steps", fixed.FixedSteps)
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=sorted(set(FAMILIES) - SLIDING))
 def family(request, tmp_path_factory):
     backbone = load_tiny_backbone(tmp_path_factory.mktemp(request.param), request.param)
     backbone.eos_token_ids = ENDS
     return backbone
+
+
+@pytest.fixture(scope="module", params=sorted(SLIDING))
+def sliding_family(request, tmp_path_factory):
+    backbone = load_tiny_backbone(tmp_path_factory.mktemp(request.param), request.param)
+    backbone.eos_token_ids = ENDS
+    return backbone
+
+
+def test_families_that_can_be_captured(family):
+    assert graph.has_plain_attention(family.model)
+
+
+def test_families_that_cannot_are_decoded_to_the_tokens_of_generate(sliding_family):
+    assert not graph.has_plain_attention(sliding_family.model)
+    early = 0
+    for seed in range(PROMPTS):
+        letters, limit = np.random.default_rng(seed), 1 + seed % 10
+        text = "".join(map(chr, letters.integers(97, 123, letters.integers(1, 60))))
+        ids = torch.tensor([sliding_family.chat.alone(text)])
+        expected = sliding_family.model.generate(
+            ids, max_new_tokens=limit, do_sample=False, eos_token_id=list(ENDS), pad_token_id=0
+        )
+        found = generate_greedily(sliding_family, sliding_family.text_prompt(text), limit)
+        assert torch.equal(found, expected[:, ids.shape[1] :]), seed
+        early += found.shape[1] < limit
+    assert 0 < early < PROMPTS
 
 
 def test_tokens_are_those_of_generate(family, on_fixed_steps):
@@ -58,6 +92,8 @@ def test_the_shortest_prompts(family, on_fixed_steps, length):
 
 @pytest.mark.parametrize("mode", ["deferred", "fused", "rescore"])
 def test_scores_are_those_of_plain_steps(family, mode, monkeypatch):
+    # a caption is fed again to the prompt's keys; a state of linear attention cannot be put back to the prompt
+    refused = mode == "rescore" and fixed.LINEAR in fixed.layer_kinds(family.model.get_decoder().config)
     monkeypatch.setattr(family.model.generation_config, "eos_token_id", list(ENDS))
     with patch(family.model, layers="all", mode=mode) as handle:
         for seed in range(4):
@@ -66,9 +102,19 @@ def test_scores_are_those_of_plain_steps(family, mode, monkeypatch):
                 with monkeypatch.context() as patcher, handle.clip(prompt.columns, prompt_length=prompt.length):
                     patcher.setattr(greedy, "begin_steps", begin)
                     ids = generate_greedily(family, prompt, 9)
+                    if refused:
+                        with pytest.raises(InputError, match=r"linear .* use mode='deferred'"):
+                            handle.scores(ids)
+                        continue
                     found.append((ids, handle.scores(ids)))
+            if refused:
+                continue
             assert torch.equal(found[0][0], found[1][0])
             torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-5, atol=1e-8)
+
+
+def attending(fixed_steps):
+    return [layer for layer in fixed_steps._cache.layers if isinstance(layer, fixed.FixedLayer)]
 
 
 def test_every_layer_attends_without_a_mask_and_no_further_than_it_is_filled(family, monkeypatch):
@@ -90,10 +136,10 @@ def test_every_layer_attends_without_a_mask_and_no_further_than_it_is_filled(fam
         for index in range(3):
             one.step()
             query = (1, config.num_attention_heads, 1, head_dim)
-            assert asked == [(query, fixed.CACHE_BLOCK, 21 + index)] * config.num_hidden_layers
+            assert asked == [(query, fixed.CACHE_BLOCK, 21 + index)] * fixed.layer_kinds(config).count(fixed.FULL)
             asked.clear()
         # beyond what is filled there may be anything
-        for layer in one._cache.layers:
+        for layer in attending(one):
             layer.keys[:, :, 23:] = layer.values[:, :, 23:] = 1e4
         one.step()
     plain = steps.Steps(family.model, prompt, greedy.DynamicCache(config=config))
@@ -130,7 +176,9 @@ def test_a_step_reads_nothing_back_and_keeps_its_tensors(family, mode, monkeypat
         one.prefill()
         one.step()
         held = (one.token, one._position, one.fed.length, one.fed.lengths, one.fed.place)
-        held += tuple(states for layer in one._cache.layers for states in (layer.keys, layer.values))
+        held += tuple(states for layer in attending(one) for states in (layer.keys, layer.values))
+        linear = [layer for layer in one._cache.layers if not isinstance(layer, fixed.FixedLayer)]
+        held += tuple(states[0] for layer in linear for states in (layer.conv_states, layer.recurrent_states))
         addresses, versions = [t.data_ptr() for t in held], [t._version for t in held]
         with Seen() as first:
             one.step()
@@ -146,11 +194,35 @@ def test_a_step_reads_nothing_back_and_keeps_its_tensors(family, mode, monkeypat
     assert "index_copy_" in first.operations
 
 
+# Of InternVL3.5, whose tiny model has another.
+OTHER_DECODERS = {"qwen3": (Qwen3Config, {}), "qwen3_moe": (Qwen3MoeConfig, qwen3_vl_moe.EXPERTS)}
+
+
+@pytest.mark.parametrize("name", OTHER_DECODERS)
+def test_layers_of_other_language_models_in_fewer_operations(name):
+    make_config, options = OTHER_DECODERS[name]
+    torch.manual_seed(0)
+    config = make_config(**text_options(tiny_tokenizer()), head_dim=8, **options)
+    decoder = AutoModel.from_config(config).eval()
+    for module in decoder.modules():
+        if hasattr(module, "variance_epsilon"):
+            module.weight.data.uniform_(0.5, 1.5)
+    assert sum(type(module).__name__ in ROTATING for module in decoder.modules()) == config.num_hidden_layers
+    check_layers_in_fewer_operations(decoder)
+
+
 def test_layers_are_what_they_were_in_fewer_operations(family):
     decoder = family.model.get_decoder()
+    rotating = any(type(module).__name__ in ROTATING for module in decoder.modules())
+    assert rotating == (family.model.config.model_type not in ROTATED_OTHERWISE)
+    check_layers_in_fewer_operations(decoder)
+
+
+def check_layers_in_fewer_operations(decoder):
     hidden, negations, outputs = torch.randn(1, 1, 32), [], []
+    rotating = sum(type(module).__name__ in ROTATING for module in decoder.modules())
     positions = torch.tensor([[7]])
-    if family.model.config.model_type.startswith("qwen"):
+    if "mrope_section" in decoder.config.rope_parameters:
         positions = positions.expand(3, 1, 1)
     with torch.no_grad():
         rotary = decoder.rotary_emb(hidden, positions)
@@ -162,11 +234,12 @@ def test_layers_are_what_they_were_in_fewer_operations(family):
                     state = state[0] if isinstance(state, tuple) else state
                 outputs.append(decoder.norm(state))
             negations.append(seen.operations.count("neg"))
-            assert ("roll" in seen.operations) == ("addcmul" in seen.operations) == fewer
+            assert ("roll" in seen.operations) == ("addcmul" in seen.operations) == (fewer and rotating > 0)
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-5, atol=1e-5)
     assert torch.equal(outputs[2], outputs[0])
-    # queries and keys of both layers, and the sines of a step once
-    assert negations == [4, 1, 4]
+    # queries and keys of a layer, and in their place the sines of a step once
+    saved = 2 * rotating - 1 if rotating else 0
+    assert negations == [negations[0], negations[0] - saved, negations[0]]
     assert not any("forward" in vars(module) for module in decoder.modules())
 
 
