@@ -109,10 +109,9 @@ def precise(request, tmp_path_factory):
 @pytest.mark.parametrize("longest", [1, 7, 12, 13, 24, 40, 1000])
 @pytest.mark.parametrize("pictures", [0, 1, 3])
 def test_pieces_give_the_states_of_the_whole(precise, longest, pictures):
-    backbone = precise
-    prompt = backbone.caption_prompt(encode(backbone, 4), remembered(backbone, pictures), TEXT)
-    whole, _ = run_in_pieces(backbone, prompt, prompt.length)
-    states, lengths = run_in_pieces(backbone, prompt, longest)
+    prompt = precise.caption_prompt(encode(precise, 4), remembered(precise, pictures), TEXT)
+    whole, _ = run_in_pieces(precise, prompt, prompt.length)
+    states, lengths = run_in_pieces(precise, prompt, longest)
     assert sum(lengths) == prompt.length
     assert max(lengths) <= max(longest, PICTURE * max(1, pictures) if prompt.pictures is not None else 0)
     torch.testing.assert_close(states, whole, rtol=0, atol=1e-5)
@@ -180,3 +179,14 @@ def test_the_token_of_a_video_is_one_token_whether_or_not_the_tokenizer_knew_it(
     assert ids.count(backbone.model.config.video_token_id) == 3
     assert backbone.model.config.video_token_id >= backbone.model.get_input_embeddings().weight.shape[0]
     assert "<|video|>" not in backbone.chat.disarm("a <|video|> of")
+
+
+def test_of_tokens_that_the_cap_makes_equal_the_one_of_generate_is_chosen(backbone, monkeypatch):
+    logits = torch.zeros(backbone.model.get_input_embeddings().weight.shape[0])
+    logits[70], logits[65] = 101.0, 100.0  # 4 tanh(25) is 4.0 in float32, as 4 tanh(25.25) is
+    head = backbone.model.get_output_embeddings()
+    monkeypatch.setattr(head, "forward", lambda hidden: logits.expand(*hidden.shape[:-1], -1))
+    ids = torch.tensor([backbone.chat.alone(TEXT)])
+    expected = backbone.model.generate(ids, max_new_tokens=3, do_sample=False)[:, ids.shape[1] :]
+    assert expected.tolist() == [[65] * 3]
+    assert torch.equal(generate_greedily(backbone, backbone.text_prompt(TEXT), 3), expected)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.gpu
 ENDS = tuple(range(0, 256, 16))
 
 
-@pytest.fixture(params=["llava_onevision", "qwen2_5_vl"])
+@pytest.fixture(params=["llava_onevision", "qwen2_5_vl", "qwen3_5"])
 def both(request, tmp_path):
     """The same weights on the CPU and on the GPU, in float32, with texts that end early."""
     torch.backends.cuda.matmul.allow_tf32 = False

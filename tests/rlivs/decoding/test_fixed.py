@@ -24,6 +24,8 @@ ROTATED_OTHERWISE = {"glm46v", "glm4v", "glm4v_moe", "minicpmv4_6", "qwen3_5", "
 SLIDING = {"gemma4", "gemma4-larger"}  # which have windows, so that a step is no replay of the last one
 ENDS = tuple(range(0, 256, 16))  # so many end-of-sequence tokens that about half of the texts end early
 
+MANY_ENDS = tuple(range(0, 256, 3))  # after a template's words texts vary less
+
 
 @pytest.fixture
 def on_fixed_steps(monkeypatch):
@@ -41,7 +43,7 @@ def family(request, tmp_path_factory):
 @pytest.fixture(scope="module", params=sorted(SLIDING))
 def sliding_family(request, tmp_path_factory):
     backbone = load_tiny_backbone(tmp_path_factory.mktemp(request.param), request.param)
-    backbone.eos_token_ids = ENDS
+    backbone.eos_token_ids = MANY_ENDS
     return backbone
 
 
@@ -57,7 +59,7 @@ def test_families_that_cannot_are_decoded_to_the_tokens_of_generate(sliding_fami
         text = "".join(map(chr, letters.integers(97, 123, letters.integers(1, 60))))
         ids = torch.tensor([sliding_family.chat.alone(text)])
         expected = sliding_family.model.generate(
-            ids, max_new_tokens=limit, do_sample=False, eos_token_id=list(ENDS), pad_token_id=0
+            ids, max_new_tokens=limit, do_sample=False, eos_token_id=list(MANY_ENDS), pad_token_id=0
         )
         found = generate_greedily(sliding_family, sliding_family.text_prompt(text), limit)
         assert torch.equal(found, expected[:, ids.shape[1] :]), seed

@@ -69,15 +69,20 @@ def make_model(tokenizer: PreTrainedTokenizerFast, **options: Any) -> Gemma4ForC
             "pooling_kernel_size": POOLED,
             "position_embedding_size": 32,
             "standardize": True,
+            "initializer_range": 0.3,
         },
         **{f"{name}_token_id": token for name, token in ids.items()},
         video_token_id=len(tokenizer),  # the next that a tokenizer gives
+        tie_word_embeddings=False,  # else every token is followed by itself
     )
     model = Gemma4ForConditionalGeneration(config)
     tower = model.model.vision_tower
     # All ones at first, so that no place would differ from another.
-    torch.nn.init.normal_(tower.patch_embedder.position_embedding_table)
+    torch.nn.init.normal_(tower.patch_embedder.position_embedding_table, std=0.3)
     torch.nn.init.normal_(tower.std_bias)
+    # A model that says the token of an image itself is fed padding in its place by transformers' wrapper, which steps of
+    # the language model leave out.
+    torch.nn.init.zeros_(model.lm_head.weight[ids["image"]])
     return model
 
 
