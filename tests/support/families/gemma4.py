@@ -80,8 +80,8 @@ def make_model(tokenizer: PreTrainedTokenizerFast, **options: Any) -> Gemma4ForC
     # All ones at first, so that no place would differ from another.
     torch.nn.init.normal_(tower.patch_embedder.position_embedding_table, std=0.3)
     torch.nn.init.normal_(tower.std_bias)
-    # A model that says the token of an image itself is fed padding in its place by transformers' wrapper, which steps of
-    # the language model leave out.
+    # A model that says the token of an image itself is fed padding in its place by transformers' wrapper, which steps
+    # of the language model leave out.
     torch.nn.init.zeros_(model.lm_head.weight[ids["image"]])
     return model
 
