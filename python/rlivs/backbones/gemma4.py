@@ -20,16 +20,16 @@ from transformers.masking_utils import (
     sliding_window_overlay,
 )
 
-from rlivs.backbones.interleaved import InterleavedBackbone
+from rlivs.backbones.interleaved import InterleavedBackbone, minutes_and_seconds
 from rlivs.backbones.loaded import relative_times
 from rlivs.backbones.preprocessing import PixelRecipe, channels_first, normalise, resize
 from rlivs.backbones.pretrained import Pretrained
 from rlivs.backbones.protocol import Prompt, VisualTokens
+from rlivs.backbones.qwen2_vl import USUAL_FRAME
 from rlivs.errors import InputError
 from rlivs.memory.visual import SelectedTokens
 
 VIDEO_TOKENS = 70  # a frame's, where the settings of the checkpoint's processor do not say
-USUAL_FRAME = (9, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +112,7 @@ class Gemma4(InterleavedBackbone):
         self._recipe = PixelRecipe.of({**pretrained.pixel_settings, "size": 1})
         self._budget = int(pretrained.pixel_settings.get("max_soft_tokens", VIDEO_TOKENS))
         self._patch, self._pooled = config.vision_config.patch_size, config.vision_config.pooling_kernel_size
-        height, width = USUAL_FRAME
-        self.grid = fit_budget(height, width, self._budget, self._patch * self._pooled)
+        self.grid = fit_budget(*USUAL_FRAME, self._budget, self._patch * self._pooled)
         self._decoder = self.model.get_decoder()
         self._padding_id = config.get_text_config().pad_token_id
         self._pictures_see_themselves = config.get_text_config().use_bidirectional_attention == "vision"
@@ -140,7 +139,7 @@ class Gemma4(InterleavedBackbone):
 
     def write_clip(self, clip: VisualTokens) -> str:
         picture = self.write_picture(clip.grid[0] * clip.grid[1])
-        return " ".join(f"{int(time) // 60:02d}:{int(time) % 60:02d} {picture}" for time in clip.times)
+        return " ".join(f"{minutes_and_seconds(time)} {picture}" for time in clip.times)
 
     def caption_prompt(self, clip: VisualTokens, memory: Sequence[SelectedTokens], text: str) -> Prompt:
         ids = self.token_ids(clip, memory, text)

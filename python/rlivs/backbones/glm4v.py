@@ -37,9 +37,7 @@ class Glm4v(StepwiseBackbone):
         return f"{START}{super().write_clip(clip)}{END}"
 
     def write_step(self, picture: str, times: Sequence[float]) -> str:
-        # the difference of two times may fall short of a whole second by a rounding
-        seconds = round(times[0], 6)
-        return f"{picture}{seconds:.1f} seconds" if self._tenths else f"{picture}{int(seconds)}"
+        return f"{picture}{times[0]:.1f} seconds" if self._tenths else f"{picture}{int(times[0])}"
 
 
 class Glm46V(Glm4v):

@@ -59,3 +59,8 @@ class InterleavedBackbone(LoadedBackbone):
         remembered = [slot.embeddings.to(clip.embeddings) for slot in memory]
         places = torch.tensor([place for place, token in enumerate(ids) if token == self._image_id], device=self.device)
         return self.embed(ids).index_copy(0, places, torch.cat([*remembered, clip.embeddings])), places
+
+
+def minutes_and_seconds(seconds: float) -> str:
+    """Whole seconds as 01:05, hours as more minutes."""
+    return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"

@@ -65,4 +65,5 @@ def relative_times(times: Sequence[float] | None, num_frames: int) -> tuple[floa
     """Seconds since the first of `num_frames` frames; one frame a second if `times` is not known."""
     if times is None:
         times = range(num_frames)
-    return tuple(float(time - times[0]) for time in times)
+    # To the microsecond: a difference such as 4.1 - 3.1 would else fall short of a whole second by its last digit.
+    return tuple(round(float(time - times[0]), 6) for time in times)

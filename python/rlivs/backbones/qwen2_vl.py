@@ -49,16 +49,8 @@ class QwenVisionTower:
         return output, (rows, columns)
 
 
-class Qwen2VL(LoadedBackbone):
-    """The Qwen2-VL family, model type `qwen2_vl`.
-
-    A clip's prompt is `[prefix | memory | clip | suffix]`, memory inside the template's vision brackets. The clip has
-    the family's own positions: a grid of time, height and width. Memory comes from many clips and many places of their
-    grids; it takes ordinary contiguous positions before the clip, as in the paper, and so do all texts. Text goes on
-    one past the largest position of any axis, which is how the family was trained.
-    """
-
-    placeholder = "<|video_pad|>"
+class QwenTowerBackbone(LoadedBackbone):
+    """What all families with a vision tower of the Qwen kind have in common."""
 
     def __init__(self, pretrained: Pretrained) -> None:
         super().__init__(pretrained)
@@ -75,6 +67,18 @@ class Qwen2VL(LoadedBackbone):
         output, grid = self._tower.encode(frames)
         features = torch.cat(list(output.pooler_output))
         return VisualTokens(self.as_embeddings(features), grid, times=relative_times(times, len(frames)))
+
+
+class Qwen2VL(QwenTowerBackbone):
+    """The Qwen2-VL family, model type `qwen2_vl`.
+
+    A clip's prompt is `[prefix | memory | clip | suffix]`, memory inside the template's vision brackets. The clip has
+    the family's own positions: a grid of time, height and width. Memory comes from many clips and many places of their
+    grids; it takes ordinary contiguous positions before the clip, as in the paper, and so do all texts. Text goes on
+    one past the largest position of any axis, which is how the family was trained.
+    """
+
+    placeholder = "<|video_pad|>"
 
     def caption_prompt(self, clip: VisualTokens, memory: Sequence[SelectedTokens], text: str) -> Prompt:
         prefix, suffix = self.chat.around_video(text)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import torch
 
-from rlivs.backbones.interleaved import InterleavedBackbone
+from rlivs.backbones.interleaved import InterleavedBackbone, minutes_and_seconds
 from rlivs.backbones.loaded import relative_times
 from rlivs.backbones.preprocessing import PixelRecipe, pixel_values
 from rlivs.backbones.pretrained import Pretrained
@@ -53,8 +53,8 @@ class SmolVLM(InterleavedBackbone):
             f"You are provided the following series of {number_in_words(clip.steps)} frames "
             f"from a {duration} [H:MM:SS] video.\n"
         )
-        stamps = (f"{int(time) // 60:02d}:{int(time) % 60:02d}" for time in clip.times)
-        return intro + "".join(f"\nFrame from {stamp}:{picture}" for stamp in stamps) + "\n\n"
+        frames = (f"\nFrame from {minutes_and_seconds(time)}:{picture}" for time in clip.times)
+        return intro + "".join(frames) + "\n\n"
 
 
 def number_in_words(number: int) -> str:

@@ -6,39 +6,20 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from rlivs.backbones import mrope
 from rlivs.backbones.interleaved import InterleavedBackbone
-from rlivs.backbones.loaded import relative_times
-from rlivs.backbones.pretrained import Pretrained
 from rlivs.backbones.protocol import Prompt, VisualTokens
-from rlivs.backbones.qwen2_vl import USUAL_FRAME, QwenVisionTower
+from rlivs.backbones.qwen2_vl import QwenTowerBackbone
 from rlivs.memory.visual import SelectedTokens
 
 
-class StepwiseBackbone(InterleavedBackbone):
+class StepwiseBackbone(QwenTowerBackbone, InterleavedBackbone):
     """A step of a clip, usually two frames, is a picture beside its time; `write_step` is the family's own.
 
     Each step has a grid of positions; memory and text take ordinary contiguous ones.
     """
-
-    def __init__(self, pretrained: Pretrained) -> None:
-        super().__init__(pretrained)
-        self._tower = QwenVisionTower(pretrained)
-        self.grid = self._tower.grid(*USUAL_FRAME)
-
-    @property
-    def tokens_per_frame(self) -> int:
-        return self.grid[0] * self.grid[1] // self._tower.frames_per_step
-
-    @torch.no_grad()
-    def encode(self, frames: np.ndarray | torch.Tensor, times: Sequence[float] | None = None) -> VisualTokens:
-        """Visual tokens of frames `[n, H, W, 3]` uint8 RGB, up to 196 a frame; two frames make one step."""
-        output, grid = self._tower.encode(frames)
-        features = torch.cat(list(output.pooler_output))
-        return VisualTokens(self.as_embeddings(features), grid, times=relative_times(times, len(frames)))
 
     @abstractmethod
     def write_step(self, picture: str, times: Sequence[float]) -> str:

@@ -115,8 +115,9 @@ def test_columns_are_the_visual_tokens_of_the_hubs_prompt(family, backbone):
     assert expected[0] == prompt.columns.start and expected[-1] == prompt.columns.stop - 1
 
 
-def test_time_counts_from_the_clips_start(family, backbone):
-    early, late = encode(backbone, 4), encode(backbone, 4, start=3600.0)
+@pytest.mark.parametrize("start", [3600.0, 3.1])  # 4.1 - 3.1 is less than 1
+def test_time_counts_from_the_clips_start(family, backbone, start):
+    early, late = encode(backbone, 4), encode(backbone, 4, start=start)
     assert early.times == late.times == some_times(4)
     prompts = [backbone.caption_prompt(clip, [], TEXT) for clip in (early, late)]
     assert torch.equal(prompts[0].inputs_embeds, prompts[1].inputs_embeds)

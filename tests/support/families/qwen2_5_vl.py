@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from families import qwen
-from families.family import FRAMES_PER_SECOND, Family
+from families import qwen, qwen2_vl
+from families.family import FRAMES_PER_SECOND
 
 
 def _make_model(tokenizer):
@@ -34,12 +36,4 @@ def _hub_pixels(images, visual):
     return {**qwen.hub_pixels(images, visual), "second_per_grid_ts": seconds}
 
 
-FAMILY = Family(
-    special=qwen.TOKENS,
-    make_model=_make_model,
-    template=qwen.TEMPLATE,
-    pixels=qwen.BOUNDED,
-    visual_token=qwen.VISUAL_TOKEN,
-    spell=qwen.spell,
-    hub_pixels=_hub_pixels,
-)
+FAMILY = replace(qwen2_vl.FAMILY, make_model=_make_model, hub_pixels=_hub_pixels)

@@ -6,14 +6,9 @@ from dataclasses import replace
 
 from transformers import Qwen3_5MoeConfig, Qwen3_5MoeForConditionalGeneration
 
-from families import qwen, qwen3_5, qwen3_vl
+from families import qwen, qwen3_5, qwen3_vl, qwen3_vl_moe
 
-EXPERTS = {
-    "num_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16,
-    "shared_expert_intermediate_size": 16,
-}
+EXPERTS = {**qwen3_vl_moe.EXPERTS, "shared_expert_intermediate_size": 16}
 
 
 def _make_model(tokenizer):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from families import qwen
-from families.family import Family
+from families import qwen, qwen2_vl
 
 TOWER = {
     "hidden_size": 16,
@@ -29,12 +30,4 @@ def _make_model(tokenizer):
     return Qwen3VLForConditionalGeneration(config)
 
 
-FAMILY = Family(
-    special=qwen.TOKENS,
-    make_model=_make_model,
-    template=qwen.TEMPLATE,
-    pixels=qwen.BOUNDED,
-    visual_token=qwen.VISUAL_TOKEN,
-    spell=qwen.spell_with_times,
-    hub_pixels=qwen.hub_pixels,
-)
+FAMILY = replace(qwen2_vl.FAMILY, make_model=_make_model, spell=qwen.spell_with_times)
