@@ -11,8 +11,9 @@ SOURCES = $(shell find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -n
 demo: $(READY)
 	$(BIN)/rlivs demo
 
+# A thread a worker: more would wait for each other's cores.
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
