@@ -23,10 +23,15 @@ T* pointer(int64_t address) {
 }
 
 using Three = std::array<int64_t, 3>;
+using TableTuple = std::tuple<int64_t, int64_t, int, int>;  // address (0: no table), blocks a row, blocks, keys a block
 
 Strides strides(const Three& s) { return {s[0], static_cast<int32_t>(s[1]), static_cast<int32_t>(s[2])}; }
 
 CacheStrides cache_strides(const Three& s) { return {s[0], s[1], s[2]}; }
+
+BlockTable block_table(const TableTuple& t) {
+  return {pointer<const int32_t>(std::get<0>(t)), std::get<1>(t), std::get<2>(t), FastDivider(std::get<3>(t))};
+}
 
 struct ColumnSums {
   ColumnSumsShape shape;
@@ -54,8 +59,8 @@ ColumnSums plan_sums(int device, int type, int layers, int batch, int num_heads,
 using LayerTuple = std::tuple<int64_t, Three, int64_t, Three, int64_t, Three>;  // query, key, lse: address, strides
 
 void run_sums(const ColumnSums& call, const std::vector<LayerTuple>& layers, int64_t query_start, int64_t key_start,
-              int64_t column_start, int64_t row_mask, int64_t out, int64_t workspace, float scale, float softcap,
-              int sliding_window, int reduction, int64_t stream) {
+              int64_t column_start, int64_t row_mask, const TableTuple& table, int64_t out, int64_t workspace,
+              float scale, float softcap, int sliding_window, int reduction, int64_t stream) {
   if (static_cast<int>(layers.size()) != call.shape.layers) throw py::value_error("layers do not match the plan");
   const DeviceGuard guard(call.device);
   ColumnSumsArguments arguments{};
@@ -67,6 +72,7 @@ void run_sums(const ColumnSums& call, const std::vector<LayerTuple>& layers, int
   arguments.key_start = pointer<const int32_t>(key_start);
   arguments.column_start = pointer<const int32_t>(column_start);
   arguments.row_mask = pointer<const uint8_t>(row_mask);
+  arguments.table = block_table(table);
   arguments.out = pointer<float>(out);
   arguments.workspace = pointer<void>(workspace);
   arguments.scale = scale;
@@ -92,8 +98,8 @@ Decode plan_step(int device, int type, int batch, int num_heads, int num_kv_head
 
 void run_step(const Decode& call, int64_t query, const Three& query_strides, int64_t key, const Three& key_strides,
               int64_t value, const Three& value_strides, int64_t key_lengths, int64_t key_start, int64_t column_start,
-              int64_t out, int64_t lse, int64_t column_sums, int64_t column_sums_stride, int64_t workspace, float scale,
-              int64_t stream) {
+              const TableTuple& table, int64_t out, int64_t lse, int64_t column_sums, int64_t column_sums_stride,
+              int64_t workspace, float scale, float softcap, int sliding_window, int64_t stream) {
   const DeviceGuard guard(call.device);
   DecodeParams p{};
   p.query = pointer<const void>(query);
@@ -105,12 +111,14 @@ void run_step(const Decode& call, int64_t query, const Three& query_strides, int
   p.key_lengths = pointer<const int32_t>(key_lengths);
   p.key_start = pointer<const int32_t>(key_start);
   p.column_start = pointer<const int32_t>(column_start);
+  p.table = block_table(table);
+  p.sliding_window = sliding_window;
+  p.logit = LogitScale(scale, softcap);
   p.out = pointer<void>(out);
   p.lse = pointer<float>(lse);
   p.column_sums = pointer<float>(column_sums);
   p.column_sums_stride = column_sums_stride;
-  launch_decode(call.shape, call.plan, p, pointer<void>(workspace), scale,
-                pointer<std::remove_pointer_t<Stream>>(stream));
+  launch_decode(call.shape, call.plan, p, pointer<void>(workspace), pointer<std::remove_pointer_t<Stream>>(stream));
 }
 
 py::dict build_info() {
@@ -133,8 +141,8 @@ PYBIND11_MODULE(RLIVS_MODULE, module) {
       .def_property_readonly("key_splits", [](const ColumnSums& c) { return c.plan.key_splits; })
       .def_property_readonly("row_splits", [](const ColumnSums& c) { return c.plan.row_splits; })
       .def("run", &run_sums, py::arg("layers"), py::arg("query_start"), py::arg("key_start"), py::arg("column_start"),
-           py::arg("row_mask"), py::arg("out"), py::arg("workspace"), py::arg("scale"), py::arg("softcap"),
-           py::arg("sliding_window"), py::arg("reduction"), py::arg("stream"));
+           py::arg("row_mask"), py::arg("table"), py::arg("out"), py::arg("workspace"), py::arg("scale"),
+           py::arg("softcap"), py::arg("sliding_window"), py::arg("reduction"), py::arg("stream"));
   py::class_<Decode>(module, "DecodePlan")
       .def(py::init(&plan_step), py::arg("device"), py::arg("type"), py::arg("batch"), py::arg("num_heads"),
            py::arg("num_kv_heads"), py::arg("num_keys"), py::arg("num_columns"), py::arg("head_dim"))
@@ -142,8 +150,9 @@ PYBIND11_MODULE(RLIVS_MODULE, module) {
       .def_property_readonly("splits", [](const Decode& c) { return c.plan.splits; })
       .def("run", &run_step, py::arg("query"), py::arg("query_strides"), py::arg("key"), py::arg("key_strides"),
            py::arg("value"), py::arg("value_strides"), py::arg("key_lengths"), py::arg("key_start"),
-           py::arg("column_start"), py::arg("out"), py::arg("lse"), py::arg("column_sums"),
-           py::arg("column_sums_stride"), py::arg("workspace"), py::arg("scale"), py::arg("stream"));
+           py::arg("column_start"), py::arg("table"), py::arg("out"), py::arg("lse"), py::arg("column_sums"),
+           py::arg("column_sums_stride"), py::arg("workspace"), py::arg("scale"), py::arg("softcap"),
+           py::arg("sliding_window"), py::arg("stream"));
   module.def("build_info", &build_info, "What the module was built for and with.");
   module.def(
       "launches",

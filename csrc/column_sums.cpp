@@ -81,6 +81,7 @@ void launch_column_sums(const ColumnSumsShape& shape, const ColumnSumsPlan& plan
   p.key_start = arguments.key_start;
   p.column_start = arguments.column_start;
   p.row_mask = arguments.row_mask;
+  p.table = arguments.table;
   auto* workspace = static_cast<unsigned char*>(arguments.workspace);
   p.lse_parts = reinterpret_cast<float2*>(workspace);
   p.row_records = reinterpret_cast<float*>(workspace + plan.lse_parts);
@@ -88,10 +89,7 @@ void launch_column_sums(const ColumnSumsShape& shape, const ColumnSumsPlan& plan
   p.out = arguments.out;
   p.grouped = packing_of(shape, false);
   p.packing = packing_of(shape, shape.per_head);
-  p.logit.factor = arguments.scale * kLog2E;
-  p.logit.softcap = arguments.softcap > 0.f;
-  p.logit.inner = p.logit.softcap ? arguments.scale / arguments.softcap : 0.f;
-  p.logit.outer = arguments.softcap * kLog2E;
+  p.logit = LogitScale(arguments.scale, arguments.softcap);
   p.num_layers = shape.layers;
   p.batch = shape.batch;
   p.num_heads = shape.num_heads;

@@ -40,6 +40,7 @@ struct ColumnSumsArguments {
   const int32_t* key_start;
   const int32_t* column_start;
   const uint8_t* row_mask;
+  BlockTable table;
   float* out;
   void* workspace;
   float scale;

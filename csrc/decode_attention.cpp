@@ -4,7 +4,6 @@
 #include <stdexcept>
 
 #include "decode_attention_kernels.h"
-#include "rlivs/constants.cuh"
 #include "splits.h"
 
 namespace rlivs {
@@ -65,8 +64,7 @@ DecodePlan plan_decode(const DecodeShape& shape) {
   return plan;
 }
 
-void launch_decode(const DecodeShape& shape, const DecodePlan& plan, DecodeParams p, void* workspace, float scale,
-                   Stream stream) {
+void launch_decode(const DecodeShape& shape, const DecodePlan& plan, DecodeParams p, void* workspace, Stream stream) {
   const DecodeKernels& kernels = kernels_of(shape);
   const bool scored = shape.num_columns > 0;
   auto* memory = static_cast<unsigned char*>(workspace);
@@ -83,7 +81,6 @@ void launch_decode(const DecodeShape& shape, const DecodePlan& plan, DecodeParam
   p.num_keys = shape.num_keys;
   p.num_columns = shape.num_columns;
   p.splits = plan.splits;
-  p.logit_factor = scale * kLog2E;
 
   launch("decode_split", scored ? kernels.scored_split : kernels.split,
          static_cast<int64_t>(shape.batch) * shape.num_kv_heads * plan.head_chunks * plan.splits, kernels.threads,

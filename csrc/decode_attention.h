@@ -33,7 +33,6 @@ struct DecodePlan {
 DecodePlan plan_decode(const DecodeShape& shape);
 
 // `p` comes with the caller's tensors and strides; the rest is filled in here.
-void launch_decode(const DecodeShape& shape, const DecodePlan& plan, DecodeParams p, void* workspace, float scale,
-                   Stream stream);
+void launch_decode(const DecodeShape& shape, const DecodePlan& plan, DecodeParams p, void* workspace, Stream stream);
 
 }  // namespace rlivs

@@ -109,11 +109,14 @@ OF_HALVES = (
     ColumnSumCall("max", options=("max",)),
     ColumnSumCall("padded", options=("key_start", "row_mask")),
     ColumnSumCall("lse given", given_lse=True),
+    ColumnSumCall("in blocks", options=("block_table",)),
 )
 THOROUGH = (
     *(ColumnSumCall(f"{layers} layers", layers=layers) for layers in (1, 2, 3)),
     *(ColumnSumCall(f"group {group}", group=group, layers=layers) for group in (1, 2, 4, 8) for layers in (1, 4)),
     *(ColumnSumCall(f"{option} alone", options=(option,)) for option in (*ALL_OPTIONS, "per_head", "max")),
+    ColumnSumCall("in blocks, one layer", layers=1, options=("block_table",)),
+    ColumnSumCall("full in blocks", layers=1, options=(*ALL_OPTIONS, "block_table")),
     ColumnSumCall("full, 4 layers", options=ALL_OPTIONS),
     ColumnSumCall("full per head", layers=1, options=(*ALL_OPTIONS, "per_head")),
     ColumnSumCall("full max", options=(*ALL_OPTIONS, "max")),
@@ -138,10 +141,12 @@ def column_sum_calls(dtype: torch.dtype, head_dim: int, thorough: bool = False) 
         "row_mask": torch.ones(1, 64, dtype=torch.bool),
         "softcap": 50.0,
         "sliding_window": 99,
+        "block_table": torch.zeros(1, 38, dtype=torch.int32),
     }
     for call in calls:
         query = torch.empty(1, 2 * call.group, 64, head_dim, dtype=dtype)
-        key = torch.empty(1, 600, 2, head_dim, dtype=dtype).transpose(1, 2)
+        in_blocks = "block_table" in call.options
+        key = torch.empty(*((38, 16) if in_blocks else (1, 600)), 2, head_dim, dtype=dtype).transpose(1, 2)
         rows = 4 if call.label == "few rows" else 64
         yield (
             call.label,
@@ -165,16 +170,25 @@ def decode_calls(dtype: torch.dtype, head_dim: int, thorough: bool = False) -> I
     from rlivs_kernels.ops.decode_attention.triton import decode_attention_triton
 
     one = torch.zeros(1, dtype=torch.int32)
+    values: dict[str, Any] = {
+        "key_start": one,
+        "softcap": 50.0,
+        "sliding_window": 99,
+        "block_table": torch.zeros(1, 402, dtype=torch.int32),
+    }
     sums = torch.zeros(1, 3136)
-    cases = [("plain", 7, False, False), ("scored", 7, True, False)]
+    cases: list[tuple[str, int, bool, tuple[str, ...]]] = [("plain", 7, False, ()), ("scored", 7, True, ())]
     if thorough or head_dim in (64, 128):
-        cases.append(("scored padded", 7, True, True))
+        cases.append(("scored padded", 7, True, ("key_start",)))
+        cases.append(("scored in blocks", 7, True, ("block_table",)))
     if thorough:
-        cases += [("padded", 7, False, True)]
-        cases += [(f"scored group {group}", group, True, False) for group in (1, 2, 4, 8, 17, 64)]
-    for label, group, scored, padded in cases:
+        cases += [("padded", 7, False, ("key_start",)), ("in blocks", 7, False, ("block_table",))]
+        cases += [("scored, all options", 7, True, tuple(values))]
+        cases += [(f"scored group {group}", group, True, ()) for group in (1, 2, 4, 8, 17, 64)]
+    for label, group, scored, given in cases:
         query = torch.empty(1, 4 * group, 1, head_dim, dtype=dtype)
-        key = torch.empty(1, 6430, 4, head_dim, dtype=dtype).transpose(1, 2)
+        sizes = (402, 16) if "block_table" in given else (1, 6430)
+        key = torch.empty(*sizes, 4, head_dim, dtype=dtype).transpose(1, 2)
         yield (
             label,
             partial(
@@ -183,11 +197,11 @@ def decode_calls(dtype: torch.dtype, head_dim: int, thorough: bool = False) -> I
                 key,
                 key,
                 key_lengths=one,
-                key_start=one if padded else None,
                 column_start=one if scored else None,
                 num_columns=3136 if scored else 0,
                 column_sums=sums if scored else None,
                 scale=0.1,
+                **{name: value if name in given else None for name, value in values.items()},
             ),
         )
 

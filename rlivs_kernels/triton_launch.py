@@ -127,6 +127,14 @@ def query_limit(query: Tensor) -> str | None:
     return None
 
 
+def logit_factors(scale: float, softcap: float | None) -> list[float]:
+    """scale, cap_inner and cap_outer of the kernels: logits in units of log2. A softcap includes the scale:
+    softcap * tanh(scale * product / softcap)."""
+    if softcap is None:
+        return [scale * LOG2E, 0.0, 0.0]
+    return [1.0, 2 * LOG2E * scale / softcap, softcap * LOG2E]
+
+
 def splits_for(programs: int, work: int, slots: int, most: int) -> int:
     """In how many parts to cut each of `programs` equal programs of `work` steps, so that waves of `slots` waste least.
 

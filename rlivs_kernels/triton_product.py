@@ -1,5 +1,6 @@
 # mypy: ignore-errors
-"""Products of float32 rows in Triton, without tensor cores, whose 10-bit mantissas would cost the accuracy."""
+"""Logits in Triton: products of float32 rows without tensor cores, whose 10-bit mantissas would cost the accuracy; and
+the softcap."""
 
 import triton
 import triton.language as tl
@@ -31,3 +32,9 @@ def float32_product(
         )
         total = tl.dot(rows, columns, total, input_precision="ieee")
     return total
+
+
+@triton.jit
+def capped(logits, cap_inner, cap_outer):
+    """softcap * tanh(scale * product / softcap) in log2 units; cap_inner = 2 scale log2(e) / softcap."""
+    return cap_outer * (1.0 - 2.0 / (tl.exp2(logits * cap_inner) + 1.0))

@@ -48,6 +48,14 @@ def logit_scale(scale: float | None, head_dim: int) -> float:
     return float(scale)
 
 
+def check_softcap_and_window(softcap: float | None, sliding_window: int | None) -> None:
+    """Raises ValueError for a softcap that is not positive and finite, or a window that holds no key."""
+    if softcap is not None and not 0 < softcap < math.inf:
+        raise ValueError(f"softcap must be positive and finite, got {softcap}; pass None for no cap")
+    if sliding_window is not None and sliding_window < 1:
+        raise ValueError(f"sliding_window must be at least 1, got {sliding_window}; pass None for no window")
+
+
 def column_starts(column_range: ColumnRange, batch: int, num_keys: int, device: torch.device) -> tuple[Tensor, int]:
     """`(start, stop)` or `(starts [B], length)` as (int32 starts [B], number of columns).
 

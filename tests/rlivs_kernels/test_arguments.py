@@ -48,6 +48,12 @@ STEP = torch.randn(2, 4, 1, 16)
         ({"query_start": torch.tensor([1.0, 2.0])}, "int32 or int64"),
         ({"query_start": torch.tensor([1, 2, 3])}, r"one entry a batch row, \[2\]"),
         ({"key_start": [0, 0, 0]}, "one a batch row, 2"),
+        ({"block_table": [[0, 1]]}, "int32 tensor"),
+        ({"block_table": torch.zeros(2, 3)}, "int32 tensor"),
+        ({"block_table": torch.zeros(3, 3, dtype=torch.int32)}, r"pass \[B, M\] with B = 2"),
+        ({"block_table": torch.zeros(2, 0, dtype=torch.int32)}, "M at least 1"),
+        ({"block_table": torch.zeros(2, 1, dtype=torch.int32), "column_range": (0, 21)}, "leaves the 20 keys"),
+        ({"block_table": torch.zeros(2, 1, dtype=torch.int32), "key": KEY[..., :8]}, "agree in head size"),
         ({"backend": "cudnn"}, "use one of auto, reference, torch, triton, cuda"),
     ],
 )
@@ -75,6 +81,13 @@ def test_column_sums_refuse(change, message):
         ({"column_sums": torch.zeros(2, 5), "column_range": (0, 6)}, "make them equal"),
         ({"column_sums": torch.zeros(2, 21)}, "leaves the 20 keys"),
         ({"key_lengths": [20]}, "one a batch row, 2"),
+        ({"softcap": -1.0}, "pass None for no cap"),
+        ({"sliding_window": 0}, "pass None for no window"),
+        ({"block_table": torch.zeros(1, 3, dtype=torch.int32)}, "with B = 2"),
+        (
+            {"block_table": torch.zeros(2, 1, dtype=torch.int32), "value": KEY[:1]},
+            r"pass \[num_blocks, Hkv, block_size",
+        ),
     ],
 )
 def test_decode_attention_refuses(change, message):

@@ -46,7 +46,11 @@ def calls(draw):
     """Any call of the operation that makes sense, on small shapes."""
     batch, rows, keys = draw(st.integers(1, 3)), draw(st.integers(1, 9)), draw(st.integers(1, 40))
     kv_heads, group = draw(st.sampled_from([(1, 1), (2, 1), (1, 7), (2, 2), (1, 8)]))
-    per_row = st.lists(st.integers(-3, keys), min_size=batch, max_size=batch)
+    block_size = draw(st.none() | st.integers(1, 50))
+    # A table has room for more keys than there are: rows must not see those.
+    rows = rows if block_size is None else min(rows, keys)
+    last_start = keys if block_size is None else keys - rows
+    per_row = st.lists(st.integers(-3, last_start), min_size=batch, max_size=batch)
     shape = {
         "batch": batch,
         "heads": (kv_heads * group, kv_heads),
@@ -65,15 +69,19 @@ def calls(draw):
         "reduction": draw(st.sampled_from(["mean", "sum", "max"])),
         "per_head": draw(st.booleans()),
     }
-    return {**shape, "layers": draw(st.integers(1, 2))}, options
+    return {**shape, "layers": draw(st.integers(1, 2))}, options, block_size
 
 
 @settings(max_examples=150, deadline=None)
 @given(calls())
 def test_any_call_on_a_cpu(call):
-    shape, options = call
+    shape, options, block_size = call
     query, key = kernel_checks.tensors("cpu", torch.float32, **shape)
-    kernel_checks.compare(partial(attention_column_sums, backend="torch"), query, key, **options)
+    sums = kernel_checks.compare(partial(attention_column_sums, backend="torch"), query, key, **options)
+    if block_size is not None:
+        blocks, table = kernel_checks.in_blocks(key, block_size)
+        paged = attention_column_sums(query, blocks, block_table=table, backend="torch", **options)
+        torch.testing.assert_close(paged, sums, rtol=1e-5, atol=1e-9)
 
 
 def test_four_layers_of_a_clip_take_four_launches():

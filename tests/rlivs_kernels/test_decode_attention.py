@@ -5,6 +5,8 @@ from functools import partial
 import kernel_checks
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlivs_kernels import attention_column_sums, decode_attention
 
@@ -22,6 +24,43 @@ def test_property(check, target):
 def test_shapes(target, heads, keys, dim):
     backend, device, dtype = target
     kernel_checks.step_serves_group(partial(decode_attention, backend=backend), device, dtype, heads, keys, dim)
+
+
+@st.composite
+def steps(draw):
+    """Any decode step that makes sense, on small shapes; and a block size, or None."""
+    batch, keys = draw(st.integers(1, 3)), draw(st.integers(1, 40))
+    kv_heads, group = draw(st.sampled_from([(1, 1), (2, 1), (1, 7), (2, 2), (1, 8)]))
+    block_size = draw(st.none() | st.integers(1, 50))
+    # A table has room for more keys than there are: a length must not count those.
+    per_row = st.lists(st.integers(-3, keys if block_size else keys + 3), min_size=batch, max_size=batch)
+    columns = draw(st.none() | st.tuples(per_row, st.integers(1, keys)))
+    options = {
+        "key_lengths": draw(per_row),
+        "key_start": draw(st.none() | per_row),
+        "softcap": draw(st.none() | st.floats(0.5, 30)),
+        "sliding_window": draw(st.none() | st.integers(1, keys) | st.just(2**40)),
+        "columns": None if columns is None else (torch.tensor(columns[0]), columns[1]),
+    }
+    shape = {"batch": batch, "heads": (kv_heads * group, kv_heads), "keys": keys, "dim": draw(st.integers(1, 20))}
+    return shape, options, block_size
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps())
+def test_any_step_on_a_cpu(call):
+    shape, options, block_size = call
+    query, key, value = kernel_checks.step_tensors("cpu", torch.float32, **shape)
+    op = partial(decode_attention, backend="torch")
+    out, lse, sums = kernel_checks.compare_step(op, query, key, value, **options)
+    if block_size is not None:
+        (keys, values), table = kernel_checks.in_blocks([key, value], block_size)
+        columns = options.pop("columns")
+        paged = None if columns is None else torch.zeros_like(sums)
+        found = op(query, keys, values, block_table=table, column_range=columns, column_sums=paged, **options)
+        torch.testing.assert_close(found, (out, lse), rtol=1e-5, atol=1e-6)
+        if columns is not None:
+            torch.testing.assert_close(paged, sums, rtol=1e-5, atol=1e-9)
 
 
 def test_steps_add_up_to_the_deferred_sums(target):

@@ -23,7 +23,7 @@ def test_opcheck_of_column_sums(device, layers, options):
     starts, rows = integers(device, 2, 4), integers(device, 17, 15)
     torch.library.opcheck(
         torch.ops.rlivs_kernels.attention_column_sums,
-        (query, key, starts, 11, rows, None, lse, mask, 0.2, 5.0, 9, *options, "auto"),
+        (query, key, starts, 11, rows, None, lse, mask, None, 0.2, 5.0, 9, *options, "auto"),
     )
 
 
@@ -35,8 +35,33 @@ def test_opcheck_of_decode_attention(device, scored):
     starts = integers(device, 1, 3) if scored else None
     torch.library.opcheck(
         torch.ops.rlivs_kernels.decode_attention,
-        (query, key, key, integers(device, 20, 13), None, starts, sums, 0.2, "auto"),
+        (query, key, key, integers(device, 20, 13), None, starts, sums, None, 0.2, 5.0, 9, "auto"),
     )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_caches_in_blocks_pass_opcheck_and_compile_without_a_break(device):
+    query, blocks = torch.randn(2, 4, 3, 64, device=device), torch.randn(9, 4, 2, 64, device=device).transpose(1, 2)
+    table, lengths = integers(device, 8, 1, 0, 3, 5, 2).view(2, 3), integers(device, 11, 9)
+    sums = torch.zeros(2, 9, device=device)
+    torch.library.opcheck(
+        torch.ops.rlivs_kernels.attention_column_sums,
+        ([query], [blocks], lengths - 9, 9, lengths, None, [], None, table, 0.2, None, None, "mean", False, "auto"),
+    )
+    step = query[:, :, :1]
+    torch.library.opcheck(
+        torch.ops.rlivs_kernels.decode_attention,
+        (step, blocks, blocks, lengths, None, lengths - 9, sums, table, 0.2, None, None, "auto"),
+    )
+
+    def scored(query, blocks, table):
+        sums = torch.zeros(2, 9, device=device)
+        call = {"block_table": table, "column_range": (1, 10)}
+        out, _ = decode_attention(query[:, :, :1], blocks, blocks, key_lengths=lengths, column_sums=sums, **call)
+        return out, sums, attention_column_sums(query, blocks, query_start=lengths, **call)
+
+    compiled = torch.compile(scored, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(query, blocks, table), scored(query, blocks, table))
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -63,6 +63,14 @@ MISTAKES = [
         "matches_the_reference",
     ),
     (
+        "column sums: keys of the next place in a block",
+        "block_table.cuh",
+        "key - index * size.divisor()",
+        "(key - index * size.divisor() + 1) % size.divisor()",
+        "attention_column_sums",
+        "caches_in_blocks",
+    ),
+    (
         "decode: running maximum never rescaled",
         "decode_attention/tensor_core_split.cuh",
         "exp2_fast(highest[n][e] - merged)",
@@ -85,6 +93,14 @@ MISTAKES = [
         "(keys.end - keys.begin) / Config::kTile",
         "decode_attention",
         "step_matches_the_reference",
+    ),
+    (
+        "decode: every batch row by the first's table",
+        "decode_attention/tensor_core_split.cuh",
+        "p.table.place(batch, minimum(first + row, last))",
+        "p.table.place(0, minimum(first + row, last))",
+        "decode_attention",
+        "step_reads_caches_in_blocks",
     ),
     (
         "decode: unwritten output",

@@ -46,6 +46,11 @@ COLUMN_SUM_MISTAKES = {
         "low = tl.maximum(low, tl.load(key_start + batch) - 1)",
         kernel_checks.padded_equals_unpadded,
     ),
+    "every batch row by the first's table": (
+        "block_table + batch.to(tl.int64) * table_row",
+        "block_table",
+        kernel_checks.caches_in_blocks,
+    ),
     "a group's heads mixed up": (
         "item % GROUP * query_head",
         "item // BLOCK_ROWS % GROUP * query_head",
@@ -65,9 +70,19 @@ DECODE_MISTAKES = {
         kernel_checks.step_matches_the_reference,
     ),
     "last partial tile dropped": (
-        "high = tl.minimum(num_keys, tl.load(key_lengths + batch))",
-        "high = tl.minimum(num_keys, tl.load(key_lengths + batch)) // 16 * 16",
+        "return low, tl.minimum(num_keys, length)",
+        "return low, tl.minimum(num_keys, length) // 16 * 16",
         kernel_checks.step_matches_the_reference,
+    ),
+    "values looked up as keys": (
+        "num_blocks, value_batch, value_row,",
+        "num_blocks, value_batch, key_row,",
+        kernel_checks.step_reads_caches_in_blocks,
+    ),
+    "a window of one key more": (
+        "length - sliding_window",
+        "length - sliding_window - 1",
+        kernel_checks.step_caps_and_windows,
     ),
     "unwritten output": (
         "result.to(out.dtype.element_ty), mask=dim < HEAD_DIM)",

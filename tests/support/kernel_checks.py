@@ -4,6 +4,8 @@ Every check takes `op`, called as rlivs_kernels.attention_column_sums (or decode
 raises AssertionError where the kernel is wrong. Shapes are small: Triton's interpreter runs them too.
 """
 
+from functools import partial
+
 import torch
 
 from rlivs_kernels import select_top_tokens
@@ -62,6 +64,30 @@ def natural_lse(query, key, query_start, key_start=None, softcap=None, sliding_w
     visible = visible_keys(query_start, key_start, query.shape[2], key.shape[2], sliding_window)[:, None]
     logits = attention_logits(query.double(), key.double(), query.shape[3] ** -0.5, softcap)
     return log_sum_exp(logits.masked_fill(~visible, -torch.inf))
+
+
+def in_blocks(caches, size, shared=0):
+    """Caches [B, Hkv, S, D] of the same keys' layers in blocks of `size`, with their table; the second batch row has
+    the first's first `shared` blocks, as sequences with a common beginning do. What is no key's is NaN, and the table
+    goes on with numbers of no block."""
+    batch, heads, keys, dim = caches[0].shape
+    row = -(-keys // size)
+    generator = torch.Generator().manual_seed(size)
+    table = torch.randperm(batch * row + 3, generator=generator)[: batch * row].view(batch, row)
+    if shared:
+        table[1, :shared] = table[0, :shared]
+    blocks = []
+    for cache in caches:
+        padded = torch.full((batch, heads, row * size, dim), torch.nan, dtype=cache.dtype, device=cache.device)
+        padded[:, :, :keys] = cache
+        blocks.append(
+            torch.full((batch * row + 3, size, heads, dim), torch.nan, dtype=cache.dtype, device=cache.device)
+        )
+        blocks[-1][table.flatten().to(cache.device)] = (
+            padded.unflatten(2, (row, size)).permute(0, 2, 3, 1, 4).flatten(0, 1)
+        )
+    beyond = torch.tensor([[-1, 2**30]]).expand(batch, 2)
+    return [each.transpose(1, 2) for each in blocks], tensor(torch.cat([table, beyond], 1).tolist(), caches[0].device)
 
 
 # Attention column sums
@@ -245,6 +271,22 @@ def softcap_and_window(op, device, dtype):
     compare(op, query[0], key[0], sliding_window=7, softcap=5.0, reduction="max", **options)
 
 
+def caches_in_blocks(op, device, dtype):
+    """Blocks of any size, in any order, in both layouts: the sums of the cache in one piece."""
+    query, key = tensors(device, dtype, heads=(4, 2), layers=2)
+    plain = {"column_range": (3, 149), "query_start": tensor([141, 90], device)}
+    every = {"key_start": [0, 20], "softcap": 5.0, "sliding_window": 70, "reduction": "max", "per_head": True}
+    for each in key:
+        each[1, :, :64] = each[0, :, :64]
+    for size, shared, heads_first, options in ((7, 0, True, plain), (64, 1, False, plain), (16, 4, False, every)):
+        options = {**plain, **options}
+        blocks, table = in_blocks(key, size, shared)
+        if heads_first:
+            blocks = [each.contiguous() for each in blocks]
+        truth = attention_column_sums_reference(query, key, dtype=torch.float64, **options)
+        assert_accurate(op(query, blocks, block_table=table, **options), truth, dtype)
+
+
 def layers_are_averaged(op, device, dtype):
     """Five layers, one of another layout: more than one launch serves."""
     query, key = tensors(device, dtype, batch=1, heads=(2, 1), layers=5)
@@ -317,6 +359,7 @@ COLUMN_SUM_CHECKS = [
     rising_logits_are_rescaled,
     reductions_agree,
     softcap_and_window,
+    caches_in_blocks,
     layers_are_averaged,
     nan_stays_in_its_row_and_head,
     the_same_top_tokens,
@@ -417,6 +460,34 @@ def step_survives_extremes(op, device, dtype):
     torch.testing.assert_close(out[:, 0, 0], value[:, 0, 77], rtol=1e-2, atol=1e-3)
 
 
+def step_reads_caches_in_blocks(op, device, dtype):
+    query, key, value = step_tensors(device, dtype, heads=(4, 2))
+    columns = (tensor([3, 20], device), 60)
+    every = {"key_start": [3, 0], "softcap": 5.0, "sliding_window": 70}
+    for size, heads_first, options in ((7, True, {}), (64, False, {}), (16, False, every)):
+        (keys, values), table = in_blocks([key, value], size)
+        if heads_first:
+            keys = keys.contiguous()
+        call = partial(op, key_lengths=tensor([150, 71], device), column_range=columns, **options)
+        sums = torch.zeros(2, 60, dtype=torch.float64 if dtype == torch.float64 else torch.float32, device=device)
+        in_one_piece = sums.clone()
+        out, lse = call(query, keys, values, block_table=table, column_sums=sums)
+        expected = call(query, key, value, column_sums=in_one_piece)
+        assert_same(op, out, expected[0])
+        assert_same(op, lse, expected[1])
+        assert_same(op, sums, in_one_piece)
+
+
+def step_caps_and_windows(op, device, dtype):
+    query, key, value = step_tensors(device, dtype)
+    query = query * 4
+    options = {"key_lengths": tensor([150, 60], device), "columns": (tensor([70, 3], device), 60)}
+    compare_step(op, query, key, value, softcap=3.0, **options)
+    _, _, sums = compare_step(op, query, key, value, sliding_window=50, key_start=[0, 30], **options)
+    assert (sums[0, :30] == 0).all() and (sums[0, 30:] > 0).all() and (sums[1, :27] == 0).all()
+    compare_step(op, query, key, value, sliding_window=7, softcap=5.0, **options)
+
+
 def step_reads_any_layout(op, device, dtype):
     query, key, value = step_tensors(device, dtype, heads=(4, 2))
     expected = op(query, key.contiguous(), value.contiguous(), key_lengths=143)
@@ -471,7 +542,9 @@ DECODE_CHECKS = [
     step_scoring_does_not_change_the_output,
     step_rescales_rising_logits,
     step_survives_extremes,
+    step_caps_and_windows,
     step_reads_any_layout,
+    step_reads_caches_in_blocks,
     step_keeps_nan_in_its_row_and_head,
     step_gives_the_same_bits_again,
 ]

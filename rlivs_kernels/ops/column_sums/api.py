@@ -1,14 +1,21 @@
 """attention_column_sums: checks the arguments, picks a backend, and is registered with torch.library."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from rlivs_kernels import backends
-from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, logit_scale, per_batch_row
+from rlivs_kernels.ops.arguments import (
+    ColumnRange,
+    PerBatchRow,
+    check_softcap_and_window,
+    column_starts,
+    logit_scale,
+    per_batch_row,
+)
 from rlivs_kernels.ops.library import LIBRARY, without_autocast
+from rlivs_kernels.ops.paging import checked_table, number_of_keys
 
 REDUCTIONS = ("mean", "sum", "max")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -23,6 +30,7 @@ def attention_column_sums(
     key_start: PerBatchRow | None = None,
     lse: Tensor | Sequence[Tensor] | None = None,
     row_mask: Tensor | None = None,
+    block_table: Tensor | None = None,
     scale: float | None = None,
     softcap: float | None = None,
     sliding_window: int | None = None,
@@ -45,6 +53,10 @@ def attention_column_sums(
     key_start: first key that counts (left padding); int, or integer tensor [B].
     lse: fp32 [B, Hq, T] (one a layer), natural log; spares the pass that computes it.
     row_mask: bool [B, T], True where a row counts; a batch row without any gives zeros.
+    block_table: int32 [B, M]: key is in blocks, [num_blocks, Hkv, block_size, D], as serving engines keep it. Key j of
+        batch row b is row j % block_size of block block_table[b, j // block_size], and S = M * block_size; what the
+        table holds beyond the keys that rows see does not matter. Of a cache [num_blocks, block_size, Hkv, D] pass
+        cache.transpose(1, 2).
     scale: default D ** -0.5. sliding_window: a row sees this many keys, its own the last.
     reduction: "mean" or "sum" over layers, heads and counted rows, or "max" (maximum over them).
     per_head: keep the query heads apart.
@@ -53,16 +65,15 @@ def attention_column_sums(
     Ints given for ranges become device tensors on every call; in a hot loop pass int32 tensors.
     Raises ValueError for inputs that do not fit together, and for a backend that cannot serve the call.
     """
-    queries, keys = _layers(query, key)
+    queries, keys = _layers(query, key, paged=block_table is not None)
     batch, num_heads, num_rows, head_dim = queries[0].shape
-    num_keys, device = keys[0].shape[2], queries[0].device
+    device = queries[0].device
+    table = checked_table(block_table, batch, device)
+    num_keys = number_of_keys(keys[0], table)
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction {reduction!r} is not known; use one of {', '.join(REDUCTIONS)}")
     factor = logit_scale(scale, head_dim)
-    if softcap is not None and not 0 < softcap < math.inf:
-        raise ValueError(f"softcap must be positive and finite, got {softcap}; pass None for no cap")
-    if sliding_window is not None and sliding_window < 1:
-        raise ValueError(f"sliding_window must be at least 1, got {sliding_window}; pass None for no window")
+    check_softcap_and_window(softcap, sliding_window)
     if row_mask is not None and (row_mask.dtype != torch.bool or tuple(row_mask.shape) != (batch, num_rows)):
         raise ValueError(
             f"row_mask is {row_mask.dtype} {list(row_mask.shape)}; pass bool [B, T] = [{batch}, {num_rows}]"
@@ -78,6 +89,7 @@ def attention_column_sums(
         None if key_start is None else per_batch_row(key_start, "key_start", batch, device),
         given,
         row_mask if row_mask is None else row_mask.to(device),
+        table,
         factor,
         softcap,
         sliding_window,
@@ -87,7 +99,9 @@ def attention_column_sums(
     )
 
 
-def _layers(query: Tensor | Sequence[Tensor], key: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def _layers(
+    query: Tensor | Sequence[Tensor], key: Tensor | Sequence[Tensor], paged: bool
+) -> tuple[list[Tensor], list[Tensor]]:
     """Both as lists of one tensor a layer, shapes, dtypes and devices checked."""
     if isinstance(query, Tensor) != isinstance(key, Tensor):
         raise ValueError("query and key must both be tensors or both be lists of one tensor a layer")
@@ -100,8 +114,9 @@ def _layers(query: Tensor | Sequence[Tensor], key: Tensor | Sequence[Tensor]) ->
         raise ValueError(f"query is {list(q.shape)}, key is {list(k.shape)}; pass [B, Hq, T, D] and [B, Hkv, S, D]")
     if any(t.shape != q.shape for t in queries) or any(t.shape != k.shape for t in keys):
         raise ValueError("layers differ in shape; score layers of different shapes in separate calls")
-    if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
-        raise ValueError(f"query {list(q.shape)} and key {list(k.shape)} must agree in batch and head size")
+    if (q.shape[0] != k.shape[0] and not paged) or q.shape[3] != k.shape[3]:
+        what = "head size" if paged else "batch and head size"
+        raise ValueError(f"query {list(q.shape)} and key {list(k.shape)} must agree in {what}")
     if 0 in q.shape or 0 in k.shape:
         raise ValueError(f"query {list(q.shape)} or key {list(k.shape)} is empty; skip the call")
     if q.shape[1] % k.shape[1]:
@@ -133,8 +148,8 @@ def _given_lse(
 
 LIBRARY.define(
     "attention_column_sums(Tensor[] query, Tensor[] key, Tensor column_start, SymInt num_columns, Tensor query_start, "
-    "Tensor? key_start, Tensor[] lse, Tensor? row_mask, float scale, float? softcap, int? sliding_window, "
-    "str reduction, bool per_head, str backend) -> Tensor"
+    "Tensor? key_start, Tensor[] lse, Tensor? row_mask, Tensor? block_table, float scale, float? softcap, "
+    "int? sliding_window, str reduction, bool per_head, str backend) -> Tensor"
 )
 
 
@@ -148,6 +163,7 @@ def _dispatch(
     key_start: Tensor | None,
     lse: list[Tensor],
     row_mask: Tensor | None,
+    block_table: Tensor | None,
     scale: float,
     softcap: float | None,
     sliding_window: int | None,
@@ -160,6 +176,7 @@ def _dispatch(
         "key_start": key_start,
         "lse": lse or None,
         "row_mask": row_mask,
+        "block_table": block_table,
         "scale": scale,
         "softcap": softcap,
         "sliding_window": sliding_window,
@@ -185,6 +202,7 @@ def _fake(
     key_start: Tensor | None,
     lse: list[Tensor],
     row_mask: Tensor | None,
+    block_table: Tensor | None,
     scale: float,
     softcap: float | None,
     sliding_window: int | None,

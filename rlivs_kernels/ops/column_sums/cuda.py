@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from rlivs_kernels import cuda_module
+from rlivs_kernels.ops.paging import number_of_keys
 
 TYPES = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
 REDUCTIONS = {"sum": 0, "mean": 1, "max": 2}
@@ -45,6 +46,13 @@ def readable(tensor: Tensor) -> Tensor:
     return tensor if layout_limit(tensor, "") is None else tensor.contiguous()
 
 
+def table_arguments(cache: Tensor, block_table: Tensor | None) -> tuple[int, int, int, int]:
+    """Address, blocks a batch row, blocks, keys a block; no address where the cache is in one piece."""
+    if block_table is None:
+        return 0, 0, 0, 1
+    return block_table.data_ptr(), block_table.shape[1], cache.shape[0], cache.shape[2]
+
+
 def attention_column_sums_cuda(
     queries: list[Tensor],
     keys: list[Tensor],
@@ -55,6 +63,7 @@ def attention_column_sums_cuda(
     key_start: Tensor | None,
     lse: list[Tensor] | None,
     row_mask: Tensor | None,
+    block_table: Tensor | None,
     scale: float,
     softcap: float | None,
     sliding_window: int | None,
@@ -78,7 +87,7 @@ def attention_column_sums_cuda(
         num_heads,
         key.shape[1],
         num_rows,
-        key.shape[2],
+        number_of_keys(key, block_table),
         num_columns,
         head_dim,
         lse is not None,
@@ -98,6 +107,7 @@ def attention_column_sums_cuda(
         0 if key_start is None else key_start.data_ptr(),
         column_start.data_ptr(),
         0 if row_mask is None else row_mask.data_ptr(),
+        table_arguments(key, block_table),
         out.data_ptr(),
         workspace.data_ptr(),
         scale,

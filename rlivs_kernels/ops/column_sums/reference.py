@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, per_batch_row
+from rlivs_kernels.ops.paging import gathered
 
 
 def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
@@ -49,6 +50,7 @@ def attention_column_sums_reference(
     key_start: PerBatchRow | None = None,
     lse: Tensor | Sequence[Tensor] | None = None,
     row_mask: Tensor | None = None,
+    block_table: Tensor | None = None,
     scale: float | None = None,
     softcap: float | None = None,
     sliding_window: int | None = None,
@@ -59,7 +61,7 @@ def attention_column_sums_reference(
     """As `rlivs_kernels.attention_column_sums`, computed in `dtype`: by default float64 for float64 inputs,
     float32 otherwise. Returns `dtype`."""
     queries = [query] if isinstance(query, Tensor) else list(query)
-    keys = [key] if isinstance(key, Tensor) else list(key)
+    keys = [gathered(each, block_table) for each in ([key] if isinstance(key, Tensor) else key)]
     given = [lse] if isinstance(lse, Tensor) else lse
     batch, num_heads, num_rows, head_dim = queries[0].shape
     num_keys, device = keys[0].shape[2], queries[0].device

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from rlivs_kernels.ops.paging import number_of_keys, rows_of
+
 SCORE_TILE_BYTES = 8 * 2**20
 KEY_TILE_BYTES = 4 * 2**20
 
@@ -22,6 +24,7 @@ def attention_column_sums_torch(
     key_start: Tensor | None,
     lse: list[Tensor] | None,
     row_mask: Tensor | None,
+    block_table: Tensor | None,
     scale: float,
     softcap: float | None,
     sliding_window: int | None,
@@ -34,7 +37,7 @@ def attention_column_sums_torch(
     normaliser and the columns. Waits for the device once, to read the ranges: keys that no row sees are skipped.
     """
     batch, num_heads, num_rows, _ = queries[0].shape
-    num_kv_heads, num_keys = keys[0].shape[1:3]
+    num_kv_heads, num_keys = keys[0].shape[1], number_of_keys(keys[0], block_table)
     group_size = num_heads // num_kv_heads
     dtype = torch.float64 if queries[0].dtype == torch.float64 else torch.float32
     result = torch.zeros(batch, num_heads, num_columns, dtype=dtype, device=queries[0].device)
@@ -61,7 +64,8 @@ def attention_column_sums_torch(
                     continue
                 for h in range(num_kv_heads):
                     heads = slice(h * group_size, (h + 1) * group_size)
-                    scores = _scores(query[b, heads, tile].to(dtype), key[b, h, low:high], scale, softcap)
+                    seen_keys = rows_of(key[:, h : h + 1], block_table, b, low, high)[0]
+                    scores = _scores(query[b, heads, tile].to(dtype), seen_keys, scale, softcap)
                     _hide(scores, first_row + tile, low, sliding_window)
                     given = None if lse is None else lse[layer][b, heads, tile].to(dtype)
                     normaliser = _exponentiate(scores, given)

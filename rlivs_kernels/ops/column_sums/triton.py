@@ -5,12 +5,16 @@ caller gives; column sums (pass B) and a reduction of its parts. Up to four laye
 about 9 us.
 """
 
+from dataclasses import replace
+
 import torch
 import triton
 from torch import Tensor
 
 from rlivs_kernels.ops.column_sums import triton_kernels
-from rlivs_kernels.triton_launch import LOG2E, Tiles, chip_of, launch, query_limit, splits_for
+from rlivs_kernels.ops.paging import number_of_keys
+from rlivs_kernels.triton_launch import Tiles, chip_of, launch, logit_factors, query_limit, splits_for
+from rlivs_kernels.triton_pages import in_blocks
 
 LAYERS_A_LAUNCH = 4
 MAX_SPLITS = 16
@@ -70,6 +74,7 @@ def attention_column_sums_triton(
     key_start: Tensor | None,
     lse: list[Tensor] | None,
     row_mask: Tensor | None,
+    block_table: Tensor | None,
     scale: float,
     softcap: float | None,
     sliding_window: int | None,
@@ -79,7 +84,7 @@ def attention_column_sums_triton(
     """Fp32 [B, N], or [B, Hq, N] per head; the same bits from run to run: no atomics, fixed orders."""
     query, key = queries[0], keys[0]
     batch, num_heads, num_rows, head_dim = query.shape
-    num_kv_heads, num_keys = key.shape[1:3]
+    num_kv_heads, num_keys = key.shape[1], number_of_keys(key, block_table)
     group_size = num_heads // num_kv_heads
     chip = chip_of(query.device)
     block_d = max(16, triton.next_power_of_2(head_dim))
@@ -87,16 +92,15 @@ def attention_column_sums_triton(
     common = {
         "HEAD_DIM": head_dim,
         "BLOCK_D": block_d,
+        "BLOCK_SIZE": 0 if block_table is None else key.shape[2],
         "KEY_START": key_start is not None,
         "SOFTCAP": softcap is not None,
         "WINDOW": sliding_window is not None,
         "FLOAT32": query.dtype == torch.float32,
     }
-    # Logits in units of log2. A softcap includes the scale: softcap * tanh(scale * product / softcap).
-    factors = [scale * LOG2E, 0.0, 0.0]
-    if softcap is not None:
-        factors = [1.0, 2 * LOG2E * scale / softcap, softcap * LOG2E]
-    ranges = [*factors, sliding_window or 0]
+    ranges = [*logit_factors(scale, softcap), sliding_window or 0]
+    table = query_start if block_table is None else block_table
+    blocks = [0 if block_table is None else block_table.shape[1], key.shape[0]]
     mask = query_start if row_mask is None else row_mask.contiguous().view(torch.uint8)
     chunks = _chunks(queries, keys)
 
@@ -105,7 +109,14 @@ def attention_column_sums_triton(
     # Pass B fetches normalisers by whole tiles of rows, unmasked.
     lse_rows = triton.cdiv(num_rows * group_size, tiles.rows) * tiles.rows
     if lse is None:
-        normalisers = _normalisers(chunks, lse_rows, query_start, key_start, ranges, NORMALISER_TILES[kind], common)
+        starts = [query_start, query_start if key_start is None else key_start, table]
+        sizes = [num_rows, lse_rows, num_keys]
+        normaliser_tiles = NORMALISER_TILES[kind]
+        if block_table is not None:
+            normaliser_tiles = in_blocks(normaliser_tiles)
+            if query.element_size() == 2 and (key_start is not None or softcap is not None or sliding_window):
+                normaliser_tiles = replace(normaliser_tiles, registers=168, resident=1)  # at 128 they spill
+        normalisers = _normalisers(chunks, starts, sizes, [*blocks, *ranges], normaliser_tiles, common)
     else:
         normalisers = _packed(lse, num_kv_heads, lse_rows)
 
@@ -131,6 +142,7 @@ def attention_column_sums_triton(
                 query_start,
                 query_start if key_start is None else key_start,
                 mask,
+                table,
                 *_strides(chunk_queries[0]),
                 *_strides(chunk_keys[0]),
                 num_rows,
@@ -139,6 +151,7 @@ def attention_column_sums_triton(
                 num_columns,
                 column_tiles,
                 splits,
+                *blocks,
                 *ranges,
             ],
             {
@@ -188,18 +201,19 @@ def attention_column_sums_triton(
 
 def _normalisers(
     chunks: list[tuple[list[Tensor], list[Tensor]]],
-    lse_rows: int,
-    query_start: Tensor,
-    key_start: Tensor | None,
+    starts: list[Tensor],
+    sizes: list[int],
     ranges: list,
     tiles: Tiles,
     common: dict,
 ) -> Tensor:
-    """Log2 normalisers [L, B, Hkv, lse_rows] of all rows: pass A."""
+    """Log2 normalisers [L, B, Hkv, lse_rows] of all rows: pass A. starts: query_start, key_start, the block table;
+    sizes: num_rows, lse_rows, num_keys; ranges: what the kernel takes last."""
     query, key = chunks[0][0][0], chunks[0][1][0]
     num_layers = sum(len(chunk) for chunk, _ in chunks)
-    batch, num_heads, num_rows, _ = query.shape
-    num_kv_heads, num_keys = key.shape[1:3]
+    batch, num_heads = query.shape[:2]
+    num_kv_heads = key.shape[1]
+    num_rows, lse_rows, num_keys = sizes
     group_size = num_heads // num_kv_heads
     chip = chip_of(query.device)
     block_rows = min(tiles.rows, max(16 * tiles.warps, triton.next_power_of_2(num_rows * group_size)))
@@ -217,13 +231,10 @@ def _normalisers(
                 *_padded(queries),
                 *_padded(keys),
                 normalisers[layer : layer + len(queries)],
-                query_start,
-                query_start if key_start is None else key_start,
+                *starts,
                 *_strides(queries[0]),
                 *_strides(keys[0]),
-                num_rows,
-                lse_rows,
-                num_keys,
+                *sizes,
                 row_tiles,
                 splits,
                 *ranges,

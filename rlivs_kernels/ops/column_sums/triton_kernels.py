@@ -8,7 +8,8 @@ whole group. Logits live in units of log2: exp2 is one instruction. Up to four l
 import triton
 import triton.language as tl
 
-from rlivs_kernels.triton_product import float32_product
+from rlivs_kernels.triton_pages import key_offsets
+from rlivs_kernels.triton_product import capped, float32_product
 
 # do_not_specialize names the sizes that change from call to call: a compiled variant each would gain nothing.
 
@@ -18,12 +19,6 @@ def _layer_pointer(pointer0, pointer1, pointer2, pointer3, layer):
     """Of four pointers, the one of a layer; a select keeps what the compiler knows of their alignment."""
     late = tl.where(layer == 2, pointer2, pointer3)
     return tl.where(layer == 0, pointer0, tl.where(layer == 1, pointer1, late))
-
-
-@triton.jit
-def _capped(logits, cap_inner, cap_outer):
-    """softcap * tanh(scale * product / softcap) in log2 units; cap_inner = 2 scale log2(e) / softcap."""
-    return cap_outer * (1.0 - 2.0 / (tl.exp2(logits * cap_inner) + 1.0))
 
 
 @triton.jit
@@ -53,6 +48,9 @@ def _absorb_keys(
     query_valid,
     query_dim,
     key_rows,
+    table,
+    num_blocks,
+    key_batch,
     key_row,
     key_dim,
     rows,
@@ -66,30 +64,35 @@ def _absorb_keys(
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
+    BLOCK_SIZE: tl.constexpr,
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
     MASKED: tl.constexpr,
     FLOAT32: tl.constexpr,
 ):
     """Running maximum and total of each row after the keys begin..end, and key_rows, which points at key `begin`'s
-    row, moved on to `end`'s."""
+    row, moved on to `end`'s; of a cache in blocks it points at the cache, and stays."""
     dim = tl.arange(0, BLOCK_D)
     offset = tl.arange(0, BLOCK_KEYS)
     for start in range(begin, end, BLOCK_KEYS):
         column = start + offset
+        if BLOCK_SIZE == 0:
+            places = offset * key_row
+        else:
+            places = key_offsets(column, column < last, table, num_blocks, key_batch, key_row, BLOCK_SIZE)
         if FLOAT32:
             logits = float32_product(
                 query_rows,
                 query_valid,
                 query_dim,
-                key_rows + offset * key_row,
+                key_rows + places,
                 column < last,
                 key_dim,
                 HEAD_DIM,
                 BLOCK_D,
             )
         else:
-            pointers = key_rows + offset[None, :] * key_row + dim[:, None] * key_dim
+            pointers = key_rows + places[None, :] + dim[:, None] * key_dim
             if MASKED:
                 tile = tl.load(pointers, mask=(column < last)[None, :] & (dim < HEAD_DIM)[:, None], other=0.0)
             elif HEAD_DIM == BLOCK_D:
@@ -97,9 +100,10 @@ def _absorb_keys(
             else:
                 tile = tl.load(pointers, mask=(dim < HEAD_DIM)[:, None], other=0.0)
             logits = tl.dot(query, tile)
-        key_rows += BLOCK_KEYS * key_row
+        if BLOCK_SIZE == 0:
+            key_rows += BLOCK_KEYS * key_row
         if SOFTCAP:
-            logits = _capped(logits, cap_inner, cap_outer)
+            logits = capped(logits, cap_inner, cap_outer)
         if MASKED:
             seen = _visible(rows[:, None], column[None, :], sliding_window, WINDOW) & (column < last)[None, :]
             logits = tl.where(seen, logits, float("-inf"))
@@ -113,7 +117,9 @@ def _absorb_keys(
     return highest, total, key_rows
 
 
-@triton.jit(do_not_specialize=["num_rows", "num_keys", "row_tiles", "splits", "sliding_window"])
+@triton.jit(
+    do_not_specialize=["num_rows", "num_keys", "row_tiles", "splits", "sliding_window", "table_row", "num_blocks"]
+)
 def row_normalisers(
     query0,
     query1,
@@ -126,6 +132,7 @@ def row_normalisers(
     lse,
     query_start,
     key_start,
+    block_table,
     query_batch,
     query_head,
     query_row,
@@ -139,6 +146,8 @@ def row_normalisers(
     num_keys,
     row_tiles,
     splits,
+    table_row,
+    num_blocks,
     scale,
     cap_inner,
     cap_outer,
@@ -149,6 +158,7 @@ def row_normalisers(
     BLOCK_D: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
+    BLOCK_SIZE: tl.constexpr,
     KEY_START: tl.constexpr,
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
@@ -174,8 +184,8 @@ def row_normalisers(
     valid = row < num_rows
     dim = tl.arange(0, BLOCK_D)
     queries = _layer_pointer(query0, query1, query2, query3, layer) + batch.to(tl.int64) * query_batch
-    keys = _layer_pointer(key0, key1, key2, key3, layer) + batch.to(tl.int64) * key_batch
-    keys += kv_head.to(tl.int64) * key_head
+    keys = _layer_pointer(key0, key1, key2, key3, layer) + kv_head.to(tl.int64) * key_head
+    table = block_table + batch.to(tl.int64) * table_row
     query_rows = queries + row.to(tl.int64) * query_row + head.to(tl.int64) * query_head
     query = tl.load(
         query_rows[:, None] + dim[None, :] * query_dim,
@@ -201,6 +211,8 @@ def row_normalisers(
         open_end = begin
     middle = begin + tl.maximum(open_end - begin, 0) // BLOCK_KEYS * BLOCK_KEYS
 
+    if BLOCK_SIZE == 0:
+        keys += batch.to(tl.int64) * key_batch + begin.to(tl.int64) * key_row
     highest = tl.full([BLOCK_ROWS, 4], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_ROWS, 4], tl.float32)
     rows = start + row
@@ -211,7 +223,10 @@ def row_normalisers(
         query_rows,
         valid,
         query_dim,
-        keys + begin.to(tl.int64) * key_row,
+        keys,
+        table,
+        num_blocks,
+        key_batch,
         key_row,
         key_dim,
         rows,
@@ -225,6 +240,7 @@ def row_normalisers(
         HEAD_DIM,
         BLOCK_D,
         BLOCK_KEYS,
+        BLOCK_SIZE,
         SOFTCAP,
         WINDOW,
         False,
@@ -238,6 +254,9 @@ def row_normalisers(
         valid,
         query_dim,
         key_rows,
+        table,
+        num_blocks,
+        key_batch,
         key_row,
         key_dim,
         rows,
@@ -251,6 +270,7 @@ def row_normalisers(
         HEAD_DIM,
         BLOCK_D,
         BLOCK_KEYS,
+        BLOCK_SIZE,
         SOFTCAP,
         WINDOW,
         True,
@@ -373,7 +393,7 @@ def _sum_rows(
             )
             logits = tl.dot(keys, tl.trans(tile))
         if SOFTCAP:
-            logits = _capped(logits, cap_inner, cap_outer)
+            logits = capped(logits, cap_inner, cap_outer)
         weights = tl.exp2(logits * scale - normaliser[None, :])
         if MASKED:
             position = start * GROUP + packed
@@ -401,6 +421,8 @@ def _sum_rows(
         "column_tiles",
         "splits",
         "sliding_window",
+        "table_row",
+        "num_blocks",
     ]
 )
 def column_sums(
@@ -418,6 +440,7 @@ def column_sums(
     query_start,
     key_start,
     row_mask,
+    block_table,
     query_batch,
     query_head,
     query_row,
@@ -432,6 +455,8 @@ def column_sums(
     num_columns,
     column_tiles,
     splits,
+    table_row,
+    num_blocks,
     scale,
     cap_inner,
     cap_outer,
@@ -443,6 +468,7 @@ def column_sums(
     BLOCK_D: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
+    BLOCK_SIZE: tl.constexpr,
     KEY_START: tl.constexpr,
     ROW_MASK: tl.constexpr,
     SOFTCAP: tl.constexpr,
@@ -473,9 +499,12 @@ def column_sums(
     start = tl.load(query_start + batch)
     inside = (columns >= low) & (columns < tl.minimum(num_keys, start + num_rows)) & (index < num_columns)
     dim = tl.arange(0, BLOCK_D)
-    key = _layer_pointer(key0, key1, key2, key3, layer) + batch.to(tl.int64) * key_batch
-    key += (pack // REPEAT).to(tl.int64) * key_head
-    key_rows = key + columns.to(tl.int64) * key_row
+    key = _layer_pointer(key0, key1, key2, key3, layer) + (pack // REPEAT).to(tl.int64) * key_head
+    if BLOCK_SIZE == 0:
+        key_rows = key + batch.to(tl.int64) * key_batch + columns.to(tl.int64) * key_row
+    else:
+        table = block_table + batch.to(tl.int64) * table_row
+        key_rows = key + key_offsets(columns, inside, table, num_blocks, key_batch, key_row, BLOCK_SIZE)
     keys = tl.load(
         key_rows[:, None] + dim[None, :] * key_dim, mask=inside[:, None] & (dim < HEAD_DIM)[None, :], other=0.0
     )

@@ -4,8 +4,17 @@ import torch
 from torch import Tensor
 
 from rlivs_kernels import backends
-from rlivs_kernels.ops.arguments import ColumnRange, PerBatchRow, column_starts, logit_scale, per_batch_row
+from rlivs_kernels.ops.arguments import (
+    FARTHEST,
+    ColumnRange,
+    PerBatchRow,
+    check_softcap_and_window,
+    column_starts,
+    logit_scale,
+    per_batch_row,
+)
 from rlivs_kernels.ops.library import LIBRARY, without_autocast
+from rlivs_kernels.ops.paging import checked_table, number_of_keys
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -19,7 +28,10 @@ def decode_attention(
     key_start: PerBatchRow | None = None,
     column_range: ColumnRange | None = None,
     column_sums: Tensor | None = None,
+    block_table: Tensor | None = None,
     scale: float | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """One decode step, softmax(scale * q k^T) v over keys key_start[b] <= j < key_lengths[b], which can also add up
@@ -34,7 +46,10 @@ def decode_attention(
     column_sums: fp32 [B, N] (fp64 for fp64 inputs), contiguous rows, accumulated in place: the SUM over heads. Divide
         by heads and steps for a mean.
     column_range: (start, stop) or (starts [B], length), with N columns; default the first N keys.
-    scale: default D ** -0.5.
+    block_table: int32 [B, M]: key and value are in blocks, [num_blocks, Hkv, block_size, D], and S = M * block_size; as
+        attention_column_sums.
+    scale: default D ** -0.5. softcap: as attention_column_sums. sliding_window: only the last so many keys before
+        key_lengths count.
     Returns out [B, Hq, 1, D] in the inputs' dtype and lse fp32 [B, Hq] (fp64 for fp64 inputs), natural log.
     Ints given for lengths and ranges become device tensors on every call; in a hot loop pass int32 tensors.
     Raises ValueError for inputs that do not fit together, and for a backend that cannot serve the call.
@@ -42,10 +57,15 @@ def decode_attention(
     if query.dim() != 4 or query.shape[2] != 1:
         raise ValueError(f"query is {list(query.shape)}; pass one row a head, [B, Hq, 1, D]")
     batch, num_heads, _, head_dim = query.shape
-    if key.dim() != 4 or key.shape != value.shape or key.shape[0] != batch or key.shape[3] != head_dim:
+    table = checked_table(block_table, batch, query.device)
+    fits = key.dim() == 4 and key.shape == value.shape and key.shape[3] == head_dim
+    if not fits or (table is None and key.shape[0] != batch):
+        wanted = f"[B, Hkv, S, D] = [{batch}, Hkv, S, {head_dim}]"
+        if table is not None:
+            wanted = f"[num_blocks, Hkv, block_size, D], D = {head_dim},"
         raise ValueError(
             f"key {list(key.shape)} and value {list(value.shape)} do not fit query {list(query.shape)}; "
-            f"pass [B, Hkv, S, D] = [{batch}, Hkv, S, {head_dim}] for both"
+            f"pass {wanted} for both"
         )
     if 0 in query.shape or 0 in key.shape:
         raise ValueError(f"query {list(query.shape)} or key {list(key.shape)} is empty; skip the call")
@@ -58,9 +78,10 @@ def decode_attention(
     if key.device != query.device or value.device != query.device:
         raise ValueError("query, key and value lie on several devices; move them to one")
     factor = logit_scale(scale, head_dim)
+    check_softcap_and_window(softcap, sliding_window)
     starts = None
     if column_sums is not None:
-        starts = _column_starts(column_sums, column_range, query, key.shape[2])
+        starts = _column_starts(column_sums, column_range, query, number_of_keys(key, table))
     elif column_range is not None:
         raise ValueError("column_range is given without column_sums; pass the fp32 [B, N] buffer to add to")
     return torch.ops.rlivs_kernels.decode_attention(
@@ -71,7 +92,10 @@ def decode_attention(
         None if key_start is None else per_batch_row(key_start, "key_start", batch, query.device),
         starts,
         column_sums,
+        table,
         factor,
+        softcap,
+        None if sliding_window is None else min(sliding_window, FARTHEST),
         backend,
     )
 
@@ -94,7 +118,8 @@ def _column_starts(column_sums: Tensor, column_range: ColumnRange | None, query:
 
 LIBRARY.define(
     "decode_attention(Tensor query, Tensor key, Tensor value, Tensor key_lengths, Tensor? key_start, "
-    "Tensor? column_start, Tensor(a!)? column_sums, float scale, str backend) -> (Tensor, Tensor)"
+    "Tensor? column_start, Tensor(a!)? column_sums, Tensor? block_table, float scale, float? softcap, "
+    "int? sliding_window, str backend) -> (Tensor, Tensor)"
 )
 
 
@@ -107,11 +132,22 @@ def _dispatch(
     key_start: Tensor | None,
     column_start: Tensor | None,
     column_sums: Tensor | None,
+    block_table: Tensor | None,
     scale: float,
+    softcap: float | None,
+    sliding_window: int | None,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
     num_columns = 0 if column_sums is None else column_sums.shape[1]
-    options = {"key_lengths": key_lengths, "key_start": key_start, "column_sums": column_sums, "scale": scale}
+    options = {
+        "key_lengths": key_lengths,
+        "key_start": key_start,
+        "column_sums": column_sums,
+        "block_table": block_table,
+        "scale": scale,
+        "softcap": softcap,
+        "sliding_window": sliding_window,
+    }
     # A backend must be able to read values as it reads keys.
     name, module = backends.pick("decode_attention", backend, [query, query], [key, value], options)
     with without_autocast(query.device.type):
@@ -131,7 +167,10 @@ def _fake(
     key_start: Tensor | None,
     column_start: Tensor | None,
     column_sums: Tensor | None,
+    block_table: Tensor | None,
     scale: float,
+    softcap: float | None,
+    sliding_window: int | None,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32

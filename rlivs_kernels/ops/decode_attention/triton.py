@@ -1,11 +1,15 @@
 """Scoring decode attention in Triton: two launches a step, on a grid that depends on shapes alone (CUDA graphs)."""
 
+from dataclasses import replace
+
 import torch
 import triton
 from torch import Tensor
 
 from rlivs_kernels.ops.decode_attention import triton_kernels
-from rlivs_kernels.triton_launch import LOG2E, Tiles, chip_of, launch, query_limit
+from rlivs_kernels.ops.paging import number_of_keys
+from rlivs_kernels.triton_launch import Tiles, chip_of, launch, logit_factors, query_limit
+from rlivs_kernels.triton_pages import in_blocks
 
 MAX_SPLITS = 128
 COLUMNS_A_PROGRAM = 32
@@ -45,15 +49,22 @@ def decode_attention_triton(
     column_start: Tensor | None,
     num_columns: int,
     column_sums: Tensor | None,
+    block_table: Tensor | None,
     scale: float,
+    softcap: float | None,
+    sliding_window: int | None,
 ) -> tuple[Tensor, Tensor]:
     """Out [B, Hq, 1, D] in the inputs' dtype and lse fp32 [B, Hq]; adds to column_sums in place, without atomics."""
     batch, num_heads, _, head_dim = query.shape
-    num_kv_heads, num_keys = key.shape[1:3]
+    num_kv_heads, num_keys = key.shape[1], number_of_keys(key, block_table)
     group_size = num_heads // num_kv_heads
     chip = chip_of(query.device)
     block_d = max(16, triton.next_power_of_2(head_dim))
     tiles = SPLIT_TILES[chip.large, query.element_size(), max(64, block_d)]
+    if block_table is not None:
+        tiles = in_blocks(tiles)
+        if query.dtype == torch.float32:  # left to itself, the compiler spills
+            tiles = replace(tiles, registers=168 if block_d <= 128 else 255)
     head_tiles = num_kv_heads * triton.cdiv(group_size, tiles.rows)
     wanted = triton.cdiv(chip.multiprocessors * tiles.resident, batch * head_tiles)
     splits = max(1, min(wanted, triton.cdiv(num_keys, tiles.keys), MAX_SPLITS))
@@ -66,7 +77,13 @@ def decode_attention_triton(
     logits = query.new_empty((batch, num_heads, num_columns), dtype=torch.float32) if scored else split_lse
     starts = key_lengths if key_start is None else key_start
     columns = key_lengths if column_start is None else column_start
-    flags = {"HEAD_DIM": head_dim, "BLOCK_D": block_d, "KEY_START": key_start is not None, "SCORED": scored}
+    flags = {
+        "HEAD_DIM": head_dim,
+        "BLOCK_D": block_d,
+        "KEY_START": key_start is not None,
+        "WINDOW": sliding_window is not None,
+        "SCORED": scored,
+    }
     launch(
         triton_kernels.attend_split,
         (splits, head_tiles, batch),
@@ -77,6 +94,7 @@ def decode_attention_triton(
             key_lengths,
             starts,
             columns,
+            key_lengths if block_table is None else block_table,
             mixed,
             split_lse,
             logits,
@@ -88,12 +106,17 @@ def decode_attention_triton(
             num_keys,
             num_columns,
             splits,
-            scale * LOG2E,
+            0 if block_table is None else block_table.shape[1],
+            key.shape[0],
+            *logit_factors(scale, softcap),
+            sliding_window or 0,
         ],
         {
             "GROUP": group_size,
             "BLOCK_G": tiles.rows,
             "BLOCK_KEYS": tiles.keys,
+            "BLOCK_SIZE": 0 if block_table is None else key.shape[2],
+            "SOFTCAP": softcap is not None,
             "FLOAT32": query.dtype == torch.float32,
             **flags,
         },
@@ -119,6 +142,7 @@ def decode_attention_triton(
             num_keys,
             num_columns,
             splits,
+            sliding_window or 0,
         ],
         {
             "BLOCK_SPLITS": triton.next_power_of_2(splits),

@@ -8,10 +8,25 @@ are on the M side of the products and heads, padded to BLOCK_G, on the N side.
 import triton
 import triton.language as tl
 
-from rlivs_kernels.triton_product import float32_product
+from rlivs_kernels.triton_pages import key_offsets
+from rlivs_kernels.triton_product import capped, float32_product
 
 
-@triton.jit(do_not_specialize=["num_keys", "num_columns", "splits"])
+@triton.jit
+def _visible_keys(
+    key_lengths, key_start, batch, num_keys, sliding_window, KEY_START: tl.constexpr, WINDOW: tl.constexpr
+):
+    """The keys low..high that a batch row sees."""
+    length = tl.load(key_lengths + batch)
+    low = 0
+    if KEY_START:
+        low = tl.maximum(low, tl.load(key_start + batch))
+    if WINDOW:
+        low = tl.maximum(low, length - sliding_window)
+    return low, tl.minimum(num_keys, length)
+
+
+@triton.jit(do_not_specialize=["num_keys", "num_columns", "splits", "table_row", "num_blocks", "sliding_window"])
 def attend_split(
     query,
     key,
@@ -19,6 +34,7 @@ def attend_split(
     key_lengths,
     key_start,
     column_start,
+    block_table,
     mixed,
     split_lse,
     logits_of_columns,
@@ -36,13 +52,21 @@ def attend_split(
     num_keys,
     num_columns,
     splits,
+    table_row,
+    num_blocks,
     scale,
+    cap_inner,
+    cap_outer,
+    sliding_window,
     GROUP: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_G: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
+    BLOCK_SIZE: tl.constexpr,
     KEY_START: tl.constexpr,
+    SOFTCAP: tl.constexpr,
+    WINDOW: tl.constexpr,
     SCORED: tl.constexpr,
     FLOAT32: tl.constexpr,
 ):
@@ -51,6 +75,7 @@ def attend_split(
     SCORED leaves the logits (log2 units) of the columns in logits_of_columns [B, Hq, N]: kept as logits and not as
     exp2(logit - maximum of the split), they neither underflow nor depend on a maximum that is still growing.
     Every split gets an equal share of the row's own length, so a long cache with few keys still fills the chip.
+    BLOCK_SIZE is 0 for a cache in one piece; keys in blocks lie where block_table says, key_batch apart.
     Grid (splits, Hkv x tiles of BLOCK_G heads, B).
     """
     split = tl.program_id(0)
@@ -65,10 +90,7 @@ def attend_split(
     in_group = group < GROUP
     in_head = dim < HEAD_DIM
 
-    low = 0
-    if KEY_START:
-        low = tl.maximum(low, tl.load(key_start + batch))
-    high = tl.minimum(num_keys, tl.load(key_lengths + batch))
+    low, high = _visible_keys(key_lengths, key_start, batch, num_keys, sliding_window, KEY_START, WINDOW)
     # Not in whole tiles: a tile's keys beyond the share are not fetched, and all programs fetch the same.
     share = tl.cdiv(tl.maximum(high - low, 0), splits)
     begin = low + split * share
@@ -78,9 +100,12 @@ def attend_split(
     queries = tl.load(
         query_rows[None, :] + dim[:, None] * query_dim, mask=in_group[None, :] & in_head[:, None], other=0.0
     )
-    keys = key + batch.to(tl.int64) * key_batch + kv_head.to(tl.int64) * key_head + begin.to(tl.int64) * key_row
-    values = value + batch.to(tl.int64) * value_batch + kv_head.to(tl.int64) * value_head
-    values += begin.to(tl.int64) * value_row
+    keys = key + kv_head.to(tl.int64) * key_head
+    values = value + kv_head.to(tl.int64) * value_head
+    table = block_table + batch.to(tl.int64) * table_row
+    if BLOCK_SIZE == 0:
+        keys += batch.to(tl.int64) * key_batch + begin.to(tl.int64) * key_row
+        values += batch.to(tl.int64) * value_batch + begin.to(tl.int64) * value_row
     first_column = 0
     if SCORED:
         first_column = tl.load(column_start + batch)
@@ -94,19 +119,26 @@ def attend_split(
         column = first + offset
         seen = column < end
         tile_mask = seen[:, None] & in_head[None, :]
-        value_places = offset[:, None] * value_row + dim[None, :] * value_dim
-        value_tile = tl.load(values + value_places, mask=tile_mask, other=0.0)
+        if BLOCK_SIZE == 0:
+            key_places = offset * key_row
+            value_places = offset * value_row
+        else:
+            key_places = key_offsets(column, seen, table, num_blocks, key_batch, key_row, BLOCK_SIZE)
+            value_places = key_offsets(column, seen, table, num_blocks, value_batch, value_row, BLOCK_SIZE)
+        value_tile = tl.load(values + (value_places[:, None] + dim[None, :] * value_dim), mask=tile_mask, other=0.0)
         if FLOAT32:
             logits = float32_product(
-                keys + offset * key_row, seen, key_dim, query_rows, in_group, query_dim, HEAD_DIM, BLOCK_D
+                keys + key_places, seen, key_dim, query_rows, in_group, query_dim, HEAD_DIM, BLOCK_D
             )
         else:
-            key_places = offset[:, None] * key_row + dim[None, :] * key_dim
-            key_tile = tl.load(keys + key_places, mask=tile_mask, other=0.0)
+            key_tile = tl.load(keys + (key_places[:, None] + dim[None, :] * key_dim), mask=tile_mask, other=0.0)
             logits = tl.dot(key_tile, queries)
+        if SOFTCAP:
+            logits = capped(logits, cap_inner, cap_outer)
         logits *= scale
-        keys += BLOCK_KEYS * key_row
-        values += BLOCK_KEYS * value_row
+        if BLOCK_SIZE == 0:
+            keys += BLOCK_KEYS * key_row
+            values += BLOCK_KEYS * value_row
         if SCORED:
             index = column - first_column
             scored = seen & (index >= 0) & (index < num_columns)
@@ -139,7 +171,7 @@ def attend_split(
     )
 
 
-@triton.jit(do_not_specialize=["num_keys", "num_columns", "splits", "num_heads", "sums_batch"])
+@triton.jit(do_not_specialize=["num_keys", "num_columns", "splits", "num_heads", "sums_batch", "sliding_window"])
 def combine_splits(
     mixed,
     split_lse,
@@ -155,12 +187,14 @@ def combine_splits(
     num_keys,
     num_columns,
     splits,
+    sliding_window,
     HEAD_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_SPLITS: tl.constexpr,
     BLOCK_HEADS: tl.constexpr,
     BLOCK_COLUMNS: tl.constexpr,
     KEY_START: tl.constexpr,
+    WINDOW: tl.constexpr,
     SCORED: tl.constexpr,
 ):
     """Out and lse (natural) from the splits; and column_sums[b, n] += sum over heads of exp2(logit - lse).
@@ -194,10 +228,7 @@ def combine_splits(
     elif SCORED:
         index = (item - num_heads) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
         column = tl.load(column_start + batch) + index
-        low = 0
-        if KEY_START:
-            low = tl.maximum(low, tl.load(key_start + batch))
-        high = tl.minimum(num_keys, tl.load(key_lengths + batch))
+        low, high = _visible_keys(key_lengths, key_start, batch, num_keys, sliding_window, KEY_START, WINDOW)
         seen = (column >= low) & (column < high) & (index < num_columns)
         sums = tl.zeros([BLOCK_COLUMNS], tl.float32)
         for first in range(0, num_heads, BLOCK_HEADS):

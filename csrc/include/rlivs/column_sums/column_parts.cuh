@@ -8,9 +8,9 @@
 // cores and exponentials, 2 * D flops and one exponential an element, at reads of a few megabytes.
 #pragma once
 
-#include "rlivs/column_sums/logits.cuh"
 #include "rlivs/column_sums/row_sources.cuh"
 #include "rlivs/column_sums/visibility.cuh"
+#include "rlivs/logits.cuh"
 
 namespace rlivs {
 
@@ -59,8 +59,8 @@ column_parts_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
   for (int i = 0; i < Tiles::kRows; ++i) total[i] = 0.f;
 
   Tiles tile_product(p.head_dim);
-  tile_product.copy_resident(
-      memory, rows_from(key_rows<Element>(layer, batch, matrix_head / p.packing.kv_divisor, 0, p.num_keys), key0));
+  with_key_rows<Element>(p, layer, batch, matrix_head / p.packing.kv_divisor, key0, 0, p.num_keys,
+                         [&](const auto& keys) { tile_product.copy_resident(memory, keys); });
   copy_async_commit();
   copy_async_wait<0>();
   sync_block();

@@ -5,7 +5,9 @@
 
 #include <cstdint>
 
+#include "rlivs/block_table.cuh"
 #include "rlivs/fast_divider.cuh"
+#include "rlivs/logit_scale.cuh"
 
 namespace rlivs {
 
@@ -18,7 +20,7 @@ struct Strides {
 
 struct Layer {
   const void* query;  // [B, Hq, T, D]
-  const void* key;    // [B, Hkv, S, D]
+  const void* key;    // [B, Hkv, S, D], or blocks [num_blocks, Hkv, size, D]
   const float* lse;   // [B, Hq, T], natural log, or null: computed here
   Strides query_strides;
   Strides key_strides;
@@ -27,14 +29,6 @@ struct Layer {
 
 // 32 layers of pointers stay under the 4 KiB of kernel parameters that every toolkit allows.
 constexpr int kMaxLayersPerLaunch = 32;
-
-// Softmax needs exp(x) = 2^(x log2 e): logits are kept in units of log 2.
-struct LogitScale {
-  float factor;  // logit (log 2) = factor * product, factor > 0
-  float inner;   // ... with a softcap: outer * tanh(inner * product)
-  float outer;
-  bool softcap;
-};
 
 enum class Reduction : int { kSum = 0, kMean = 1, kMax = 2 };
 
@@ -52,6 +46,7 @@ struct ColumnSumsParams {
   const int32_t* key_start;     // [B] or null
   const int32_t* column_start;  // [B]
   const uint8_t* row_mask;      // [B, T] or null
+  BlockTable table;             // of the keys of all layers
   float2* lse_parts;            // [key_splits, L, B, Hkv, T * G] of (maximum, sum)
   float* row_records;           // [L, B, packing.heads, row_tiles, record]
   float* column_parts;          // [L, B, packing.heads, row_splits, N]
@@ -68,7 +63,7 @@ struct ColumnSumsParams {
   int out_heads;  // 1, or num_heads: one result a head
   int head_dim;
   int num_rows;        // T
-  int num_keys;        // S
+  int num_keys;        // S: of a table, all that it has room for
   int num_columns;     // N
   int sliding_window;  // 0: none
   int key_splits;

@@ -8,9 +8,9 @@
 // are within a factor of two of each other.
 #pragma once
 
-#include "rlivs/column_sums/logits.cuh"
 #include "rlivs/column_sums/row_sources.cuh"
 #include "rlivs/column_sums/visibility.cuh"
+#include "rlivs/logits.cuh"
 
 namespace rlivs {
 
@@ -77,11 +77,11 @@ row_lse_kernel(RLIVS_PARAMETER ColumnSumsParams p) {
     tile_product.keep_resident(memory);
     sync_block();  // the stages may overlay the resident rows
 
-    const KeyRows keys = key_rows<Element>(layer, batch, kv_head, begin, end);
     const auto copy_tile = [&](int tile) {
       if (tile < tile_end) {
-        tile_product.copy_streamed(tile_product.stage(memory, tile - tile_begin),
-                                   rows_from(keys, begin + tile * Tiles::kStream));
+        unsigned char* stage = tile_product.stage(memory, tile - tile_begin);
+        with_key_rows<Element>(p, layer, batch, kv_head, begin + tile * Tiles::kStream, begin, end,
+                               [&](const auto& keys) { tile_product.copy_streamed(stage, keys); });
       }
       copy_async_commit();
     };

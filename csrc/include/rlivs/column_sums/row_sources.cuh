@@ -40,6 +40,22 @@ struct KeyRows {
   }
 };
 
+// Keys of a cache in blocks.
+struct KeyRowsInBlocks {
+  const unsigned char* base;  // of the KV head in block 0
+  const BlockTable& table;
+  int64_t block_bytes;
+  int64_t row_bytes;
+  int batch;
+  int first;
+  int begin;
+  int last;
+
+  RLIVS_DEVICE const unsigned char* operator()(int row) const {
+    return base + table.place(batch, maximum(begin, minimum(first + row, last))).offset(block_bytes, row_bytes);
+  }
+};
+
 template <class Element>
 RLIVS_DEVICE uint32_t units(int64_t elements) {
   return static_cast<uint32_t>(elements * static_cast<int64_t>(sizeof(Element)) / kUnit);
@@ -71,6 +87,21 @@ template <class Rows>
 RLIVS_DEVICE Rows rows_from(Rows rows, int first) {
   rows.first = first;
   return rows;
+}
+
+// Calls use(rows) with the keys [begin, end) of a batch row and KV head, counted from `first`. Where the cache is in
+// blocks is asked here, once a tile.
+template <class Element, class Use>
+RLIVS_DEVICE void with_key_rows(const ColumnSumsParams& p, const Layer& layer, int batch, int kv_head, int first,
+                                int begin, int end, const Use& use) {
+  if (!p.table.in_blocks()) {
+    use(rows_from(key_rows<Element>(layer, batch, kv_head, begin, end), first));
+    return;
+  }
+  constexpr int64_t kBytes = sizeof(Element);
+  const Strides& s = layer.key_strides;
+  use(KeyRowsInBlocks{static_cast<const unsigned char*>(layer.key) + static_cast<int64_t>(kv_head) * s.head * kBytes,
+                      p.table, s.batch * kBytes, s.row * kBytes, batch, first, begin, end - 1});
 }
 
 }  // namespace rlivs

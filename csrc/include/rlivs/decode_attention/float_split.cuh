@@ -4,6 +4,7 @@
 #pragma once
 
 #include "rlivs/decode_attention/ranges.cuh"
+#include "rlivs/logits.cuh"
 
 namespace rlivs {
 
@@ -19,12 +20,14 @@ struct FloatSplit {
   }
 };
 
-RLIVS_DEVICE void copy_float_tile(float* to, const float* head, int64_t row_stride, int first, int last, int head_dim) {
-  const int parts = head_dim / 4;
+RLIVS_DEVICE void copy_float_tile(float* to, const DecodeParams& p, const float* head, const CacheStrides& strides,
+                                  int batch, int first, int last) {
+  const int head_dim = p.head_dim, parts = head_dim / 4;
   for (int index = threadIdx.x; index < FloatSplit::kTile * parts; index += FloatSplit::kThreads) {
-    const int row = index / parts, part = index % parts;
-    copy_async_16(shared_address(to + row * (head_dim + 4) + part * 4),
-                  head + minimum(first + row, last) * row_stride + part * 4);
+    const int row = index / parts, part = index % parts, key = minimum(first + row, last);
+    const int64_t offset =
+        p.table.in_blocks() ? p.table.place(batch, key).offset(strides.batch, strides.row) : key * strides.row;
+    copy_async_16(shared_address(to + row * (head_dim + 4) + part * 4), head + offset + part * 4);
   }
   copy_async_commit();
   copy_async_wait<0>();
@@ -45,10 +48,11 @@ RLIVS_KERNEL(FloatSplit::kThreads, 1) float_split_kernel(RLIVS_PARAMETER DecodeP
   const int tiles = keys.end > keys.begin ? (keys.end - keys.begin + kTile - 1) / kTile : 0;
   const int tile_begin = piece_begin(tiles, block.split, p.splits);
   const int tile_end = piece_begin(tiles, block.split + 1, p.splits);
+  const int first_entry = p.table.in_blocks() ? 0 : block.batch;
   const float* key_head =
-      static_cast<const float*>(p.key) + block.batch * p.key_strides.batch + block.kv_head * p.key_strides.head;
+      static_cast<const float*>(p.key) + first_entry * p.key_strides.batch + block.kv_head * p.key_strides.head;
   const float* value_head =
-      static_cast<const float*>(p.value) + block.batch * p.value_strides.batch + block.kv_head * p.value_strides.head;
+      static_cast<const float*>(p.value) + first_entry * p.value_strides.batch + block.kv_head * p.value_strides.head;
   const float* query_head = static_cast<const float*>(p.query) + block.batch * p.query_strides.batch +
                             (block.kv_head * p.group + first_head) * p.query_strides.head;
   const int first_column = p.column_start == nullptr ? 0 : p.column_start[block.batch];
@@ -73,26 +77,27 @@ RLIVS_KERNEL(FloatSplit::kThreads, 1) float_split_kernel(RLIVS_PARAMETER DecodeP
 
   for (int tile = tile_begin; tile < tile_end; ++tile) {
     const int first = keys.begin + tile * kTile;
-    copy_float_tile(cache, key_head, p.key_strides.row, first, keys.end - 1, dims);
+    copy_float_tile(cache, p, key_head, p.key_strides, block.batch, first, keys.end - 1);
     sync_block();
     {
       const int row = thread % kTile, first_own = thread / kTile * (kHeads / 2), key = first + row;
-      float dot[kHeads / 2] = {};
+      float dot[1][kHeads / 2] = {};
       for (int d = 0; d < dims; d += 4) {
         const float4 k = load_shared(reinterpret_cast<const float4*>(cache + row * pitch + d));
 #pragma unroll
         for (int g = 0; g < kHeads / 2; ++g) {
           const float4 q = load_shared(reinterpret_cast<const float4*>(query + (first_own + g) * dims + d));
-          dot[g] += q.x * k.x;
-          dot[g] += q.y * k.y;
-          dot[g] += q.z * k.z;
-          dot[g] += q.w * k.w;
+          dot[0][g] += q.x * k.x;
+          dot[0][g] += q.y * k.y;
+          dot[0][g] += q.z * k.z;
+          dot[0][g] += q.w * k.w;
         }
       }
+      const float factor = transform_logits(dot, p.logit);
       const int column = key - first_column;
 #pragma unroll
       for (int g = 0; g < kHeads / 2; ++g) {
-        const float logit = key < keys.end ? dot[g] * p.logit_factor : -INFINITY;
+        const float logit = key < keys.end ? dot[0][g] * factor : -INFINITY;
         store_shared(weights + (first_own + g) * kTile + row, logit);
         if (logits != nullptr && key < keys.end && column >= 0 && column < p.num_columns) {
           logits[static_cast<int64_t>(column) * p.padded_group + first_own + g] = logit;
@@ -100,7 +105,7 @@ RLIVS_KERNEL(FloatSplit::kThreads, 1) float_split_kernel(RLIVS_PARAMETER DecodeP
       }
     }
     sync_block();  // logits are there, keys are done with
-    copy_float_tile(cache, value_head, p.value_strides.row, first, keys.end - 1, dims);
+    copy_float_tile(cache, p, value_head, p.value_strides, block.batch, first, keys.end - 1);
 #pragma unroll
     for (int g = 0; g < kHeads; ++g) {
       const float* row = weights + g * kTile + lane_index() * 2;

@@ -5,6 +5,9 @@
 
 #include <cstdint>
 
+#include "rlivs/block_table.cuh"
+#include "rlivs/logit_scale.cuh"
+
 namespace rlivs {
 
 // In elements; the innermost stride is 1.
@@ -16,14 +19,15 @@ struct CacheStrides {
 
 struct DecodeParams {
   const void* query;  // [B, Hq, 1, D]
-  const void* key;    // [B, Hkv, S, D]
-  const void* value;  // [B, Hkv, S, D]
+  const void* key;    // [B, Hkv, S, D], or blocks [num_blocks, Hkv, size, D]
+  const void* value;  // as key
   CacheStrides query_strides;
   CacheStrides key_strides;
   CacheStrides value_strides;
   const int32_t* key_lengths;   // [B]
   const int32_t* key_start;     // [B] or null
   const int32_t* column_start;  // [B] or null: 0
+  BlockTable table;             // of keys and values
 
   float* out_parts;   // [B, Hq, splits, D], relative to each part's maximum
   float2* lse_parts;  // [B, Hq, splits] of (maximum, sum)
@@ -41,10 +45,11 @@ struct DecodeParams {
   int padded_group;  // ... rounded up to what the kernel's blocks serve
   int head_chunks;   // blocks that share a KV head's query heads
   int head_dim;
-  int num_keys;     // S, the cache's capacity
+  int num_keys;     // S, the cache's capacity; of a table, all that it has room for
   int num_columns;  // N
   int splits;
-  float logit_factor;  // scale * log2 e
+  int sliding_window;  // 0: none
+  LogitScale logit;
 };
 
 constexpr int kMaxDecodeSplits = 256;

@@ -13,7 +13,9 @@ struct KeyRange {
 
   RLIVS_DEVICE KeyRange(const DecodeParams& p, int batch)
       : begin(p.key_start == nullptr ? 0 : maximum(p.key_start[batch], 0)),
-        end(minimum(p.key_lengths[batch], p.num_keys)) {}
+        end(minimum(p.key_lengths[batch], p.num_keys)) {
+    if (p.sliding_window != 0) begin = maximum(begin, p.key_lengths[batch] - p.sliding_window);
+  }
 };
 
 // Blocks of a split kernel: splits x head chunks x KV heads x batch rows.

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "rlivs/decode_attention/ranges.cuh"
+#include "rlivs/logits.cuh"
 
 namespace rlivs {
 
@@ -55,6 +56,24 @@ RLIVS_DEVICE void copy_cache_tile(unsigned char* to, const unsigned char* head, 
   }
 }
 
+// The same of keys and values in blocks.
+template <class Config>
+RLIVS_DEVICE void copy_tiles_in_blocks(unsigned char* keys, unsigned char* values, const DecodeParams& p,
+                                       const unsigned char* key_head, const unsigned char* value_head, int batch,
+                                       int first, int last) {
+  const SharedAddress key_base = shared_address(keys), value_base = shared_address(values);
+#pragma unroll
+  for (int i = 0; i < Config::kTile * Config::kParts / kWarp; ++i) {
+    const int index = lane_index() + i * kWarp;
+    const int row = index / Config::kParts, part = index % Config::kParts;
+    const BlockPlace place = p.table.place(batch, minimum(first + row, last));
+    const int to = row * Config::kRowBytes + part * 16;
+    copy_async_16(key_base + to, key_head + 2 * place.offset(p.key_strides.batch, p.key_strides.row) + part * 16);
+    copy_async_16(value_base + to,
+                  value_head + 2 * place.offset(p.value_strides.batch, p.value_strides.row) + part * 16);
+  }
+}
+
 template <class Config, bool kScored>
 RLIVS_KERNEL(Config::kThreads, 1)
 tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
@@ -72,16 +91,22 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
   const int tile_begin = piece_begin(tiles, block.split, p.splits) + warp_index();
   const int tile_end = piece_begin(tiles, block.split + 1, p.splits);
 
+  const int first_entry = p.table.in_blocks() ? 0 : block.batch;
   const unsigned char* key_head = static_cast<const unsigned char*>(p.key) +
-                                  2 * (block.batch * p.key_strides.batch + block.kv_head * p.key_strides.head);
+                                  2 * (first_entry * p.key_strides.batch + block.kv_head * p.key_strides.head);
   const unsigned char* value_head = static_cast<const unsigned char*>(p.value) +
-                                    2 * (block.batch * p.value_strides.batch + block.kv_head * p.value_strides.head);
+                                    2 * (first_entry * p.value_strides.batch + block.kv_head * p.value_strides.head);
   const auto copy_tile = [&](int tile, int slot) {
     if (tile < tile_end) {
       unsigned char* stage = stages + slot * Config::kStageBytes;
       const int first = keys.begin + tile * Config::kTile;
-      copy_cache_tile<Config>(stage, key_head, 2 * p.key_strides.row, first, keys.end - 1);
-      copy_cache_tile<Config>(stage + Config::kTileBytes, value_head, 2 * p.value_strides.row, first, keys.end - 1);
+      if (p.table.in_blocks()) {
+        copy_tiles_in_blocks<Config>(stage, stage + Config::kTileBytes, p, key_head, value_head, block.batch, first,
+                                     keys.end - 1);
+      } else {
+        copy_cache_tile<Config>(stage, key_head, 2 * p.key_strides.row, first, keys.end - 1);
+        copy_cache_tile<Config>(stage + Config::kTileBytes, value_head, 2 * p.value_strides.row, first, keys.end - 1);
+      }
     }
     copy_async_commit();
   };
@@ -146,6 +171,7 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
       for (int n = 0; n < kHeadTiles; ++n) multiply_add(acc[n], a, query[n][step][0], query[n][step][1], Element{});
     }
 
+    const float factor = transform_logits(acc, p.logit);
     const int first = keys.begin + tile * Config::kTile + lane / 4;
     uint32_t weights[kHeadTiles][2];
 #pragma unroll
@@ -156,7 +182,7 @@ tensor_core_split_kernel(RLIVS_PARAMETER DecodeParams p) {
         const bool valid = key < keys.end;
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          acc[n][half * 2 + e] = valid ? multiply_rounded(acc[n][half * 2 + e], p.logit_factor) : -INFINITY;
+          acc[n][half * 2 + e] = valid ? multiply_rounded(acc[n][half * 2 + e], factor) : -INFINITY;
         }
         if constexpr (kScored) {
           const int column = key - first_column;

@@ -1,12 +1,13 @@
-// The softcap, applied to accumulators in place; without one this is skipped.
+// From products to logits in units of log 2.
 #pragma once
 
-#include "rlivs/column_sums/params.cuh"
+#include "rlivs/logit_scale.cuh"
 #include "rlivs/platform.cuh"
 
 namespace rlivs {
 
-// Turns products into logits in units of log 2; returns the factor that is left to multiply with.
+// Applies a softcap to accumulators, in place; without one this is skipped. Returns the factor that is left to multiply
+// with.
 template <int kRows, int kColumns>
 RLIVS_DEVICE float transform_logits(float (&acc)[kRows][kColumns], const LogitScale& logit) {
   if (!logit.softcap) return logit.factor;
