@@ -1,13 +1,14 @@
 """Who computes column sums in the comparison: our backends, and what one would use without them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.kernels.in_blocks import in_blocks
 from benchmarks.kernels.shapes import Case
 from rlivs_kernels import attention_column_sums, backends
 
@@ -58,6 +59,11 @@ def ours_given_lse(backend: str, case: Case, data: Inputs) -> Call:
     """Pass B alone: the caller has lse from the attention that made the rows."""
     lse = [_lse(case, q, k) for q, k in zip(data.queries, data.keys, strict=True)]
     return partial(ours(backend, case, data), lse=lse)
+
+
+def ours_in_blocks(backend: str, case: Case, data: Inputs) -> Call:
+    blocks, table = in_blocks(data.keys)
+    return partial(ours(backend, case, replace(data, keys=blocks)), block_table=table)
 
 
 def _lse(case: Case, query: Tensor, key: Tensor) -> Tensor:
@@ -155,6 +161,8 @@ def providers(case: Case, data: Inputs) -> dict[str, Callable[[], Call]]:
     for backend in ("cuda", "triton", "torch") if on_gpu else ("torch",):
         if backends.limit("column_sums", backend, data.queries, data.keys, {}) is None:
             found[f"ours ({backend})"] = partial(ours, backend, case, data)
+            if case.one_clip:
+                found[f"ours ({backend}), in blocks"] = partial(ours_in_blocks, backend, case, data)
             if backend != "torch":
                 found[f"ours ({backend}), lse given"] = partial(ours_given_lse, backend, case, data)
     found["eager softmax"] = partial(eager_softmax, case, data)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.kernels.column_sum_providers import Call, Inputs, _compiled_flex
+from benchmarks.kernels.in_blocks import BLOCK_SIZE, in_blocks
 from benchmarks.kernels.shapes import Case
 from rlivs_kernels import backends, decode_attention
 
@@ -31,6 +32,12 @@ def ours(backend: str, scored: bool, case: Case, data: Inputs) -> Call:
         return out, lse, sums
 
     return call
+
+
+def ours_in_blocks(backend: str, case: Case, data: Inputs) -> Call:
+    (key, value), table = in_blocks(data.keys)
+    query, lengths = data.queries[0], data.key_lengths
+    return partial(decode_attention, query, key, value, key_lengths=lengths, block_table=table, backend=backend)
 
 
 def sdpa_flash(case: Case, data: Inputs) -> Call:
@@ -78,6 +85,28 @@ def flashinfer_single(case: Case, data: Inputs) -> Call:
     return call
 
 
+def flashinfer_in_blocks(case: Case, data: Inputs) -> Call:
+    import flashinfer
+
+    (key, value), table = in_blocks(data.keys)
+    a_row = table.shape[1]
+    workspace = torch.empty(128 * 2**20, dtype=torch.uint8, device=key.device)
+    wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(workspace, "NHD")
+    wrapper.plan(
+        a_row * torch.arange(case.batch + 1, dtype=torch.int32, device=key.device),
+        table.flatten(),
+        torch.full_like(data.key_lengths, case.keys - (a_row - 1) * BLOCK_SIZE),
+        case.model.num_heads,
+        case.model.num_kv_heads,
+        case.model.head_dim,
+        BLOCK_SIZE,
+        q_data_type=key.dtype,
+        kv_data_type=key.dtype,
+    )
+    rows, caches = data.queries[0][:, :, 0], (key.transpose(1, 2), value.transpose(1, 2))
+    return lambda: wrapper.run(rows, caches)[:, :, None]
+
+
 def flash_attn(case: Case, data: Inputs) -> Call:
     from flash_attn import flash_attn_with_kvcache
 
@@ -90,6 +119,20 @@ def flash_attn(case: Case, data: Inputs) -> Call:
     return call
 
 
+def flash_attn_in_blocks(case: Case, data: Inputs) -> Call:
+    from flash_attn import flash_attn_with_kvcache
+
+    (key, value), table = in_blocks(data.keys, 256)  # the least that it takes
+    query, lengths = data.queries[0].transpose(1, 2), data.key_lengths
+    keys, values = key.transpose(1, 2), value.transpose(1, 2)
+
+    def call() -> Tensor:
+        out = flash_attn_with_kvcache(query, keys, values, cache_seqlens=lengths, block_table=table)
+        return out.transpose(1, 2)
+
+    return call
+
+
 def providers(case: Case, data: Inputs) -> dict[str, Callable[[], Call]]:
     """Name -> what builds the call. On a CPU only what runs there."""
     found: dict[str, Callable[[], Call]] = {}
@@ -98,6 +141,8 @@ def providers(case: Case, data: Inputs) -> dict[str, Callable[[], Call]]:
         if backends.limit("decode_attention", backend, data.queries[:1], data.keys[:1], {}) is None:
             found[f"ours ({backend})"] = partial(ours, backend, False, case, data)
             found[f"ours ({backend}), scoring"] = partial(ours, backend, True, case, data)
+            if case.one_clip:
+                found[f"ours ({backend}), in blocks"] = partial(ours_in_blocks, backend, case, data)
     if not on_gpu:
         found["SDPA"] = partial(sdpa, case, data)
         found["eager"] = partial(eager, case, data)
@@ -105,8 +150,12 @@ def providers(case: Case, data: Inputs) -> dict[str, Callable[[], Call]]:
     found["SDPA, flash backend"] = partial(sdpa_flash, case, data)
     found["eager"] = partial(eager, case, data)
     found["flex-decoding"] = partial(flex_decoding, case, data)
-    if importlib.util.find_spec("flashinfer") and case.batch == 1:
-        found["FlashInfer"] = partial(flashinfer_single, case, data)
+    if importlib.util.find_spec("flashinfer"):
+        if case.batch == 1:
+            found["FlashInfer"] = partial(flashinfer_single, case, data)
+        found[f"FlashInfer, in blocks of {BLOCK_SIZE}"] = partial(flashinfer_in_blocks, case, data)
     if importlib.util.find_spec("flash_attn"):
         found["flash-attn"] = partial(flash_attn, case, data)
+        if case.one_clip:
+            found["flash-attn, in blocks of 256"] = partial(flash_attn_in_blocks, case, data)
     return found

@@ -21,7 +21,8 @@ MODELS = (
 )
 BATCHES = (1, 8, 32)
 # 6,430 keys: a prompt of 16 memory slots and one clip of LLaVA-OneVision, and its caption.
-KEYS = (1024, 4096, 6430, 16384, 65536)
+ONE_CLIP_KEYS = 6430
+KEYS = (1024, 4096, ONE_CLIP_KEYS, 16384, 65536)
 VISUAL_COLUMNS = 3136  # 16 frames x 196 tokens
 CAPTION_ROWS = 256
 
@@ -45,6 +46,11 @@ class Case:
     @property
     def column_start(self) -> int:
         return self.keys - self.rows - self.columns
+
+    @property
+    def one_clip(self) -> bool:
+        """Whether it holds one clip's keys or fewer; caches in blocks are timed at these alone."""
+        return self.keys <= ONE_CLIP_KEYS
 
     @property
     def group_size(self) -> int:

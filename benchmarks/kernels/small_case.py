@@ -8,6 +8,7 @@ import sys
 
 import torch
 
+from benchmarks.kernels.in_blocks import in_blocks
 from rlivs_kernels import attention_column_sums, decode_attention
 from rlivs_kernels.ops.column_sums.reference import attention_column_sums_reference
 from rlivs_kernels.ops.decode_attention.reference import decode_attention_reference
@@ -32,17 +33,22 @@ def wrong_results(backend: str, dtype: torch.dtype) -> int:
         sums = attention_column_sums(*on_gpu, backend=backend, row_mask=mask.cuda(), **ranges, **options)
         truth = attention_column_sums_reference(query, key, dtype=torch.float64, row_mask=mask, **ranges, **options)
         errors.append(relative(sums, truth))
+    blocks, table = in_blocks(key)
+    on_gpu_in_blocks = on_gpu[0], [each.cuda() for each in blocks]
+    plain = {"column_range": (11, 299), "query_start": [320, 310]}
+    sums = attention_column_sums(*on_gpu_in_blocks, backend=backend, block_table=table.cuda(), **plain)
+    errors.append(relative(sums, attention_column_sums_reference(query, key, dtype=torch.float64, **plain)))
 
     step, lengths, columns = query[0][:, :, :1], torch.tensor([333, 120], dtype=torch.int32), (5, 205)
-    added, true_added = torch.zeros(2, 200).cuda(), torch.zeros(2, 200, dtype=torch.float64)
-    tensors = [t.cuda() for t in (step, *key)]
-    _, lse = decode_attention(
-        *tensors, key_lengths=lengths.cuda(), column_sums=added, column_range=columns, backend=backend
-    )
+    true_added = torch.zeros(2, 200, dtype=torch.float64)
     _, true_lse = decode_attention_reference(
         step, *key, key_lengths=lengths, column_sums=true_added, column_range=columns, dtype=torch.float64
     )
-    errors += [relative(added, true_added), relative(lse, true_lse)]
+    for caches, block_table in ((on_gpu[1], None), (on_gpu_in_blocks[1], table.cuda())):
+        added = torch.zeros(2, 200).cuda()
+        call = {"key_lengths": lengths.cuda(), "column_sums": added, "column_range": columns, "backend": backend}
+        _, lse = decode_attention(step.cuda(), *caches, block_table=block_table, **call)
+        errors += [relative(added, true_added), relative(lse, true_lse)]
     print(f"{backend} {dtype}: errors {', '.join(f'{error:.1e}' for error in errors)}")
     return sum(not error < 1e-4 for error in errors)
 
