@@ -12,6 +12,7 @@ from rlivs_kernels.ahead_of_time import KernelResources, occupancy, problems
 
 @pytest.mark.slow
 def test_the_kernels_of_head_size_128_compile_without_spills(tmp_path):
+    """As the command does for every dtype and head size."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path / "cache")
     command = [sys.executable, "-m", "rlivs_kernels.ahead_of_time", "--head-dim", "128", "--dtype", "float16"]
