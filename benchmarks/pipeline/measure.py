@@ -43,7 +43,7 @@ from rlivs.memory.embedders import LanguageModelEmbedder
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.memory.visual import SelectedTokens, VisualMemory
 from rlivs.streaming.answering import answer_prompt, caption_line
-from rlivs.streaming.captioning import caption_clip
+from rlivs.streaming.captioning import caption_ready, ready_clip
 from rlivs.streaming.session import Session
 from rlivs.video import VideoClip, iter_clips
 
@@ -196,7 +196,7 @@ def _clips(bench: Bench) -> Iterator[Row]:
 
     def clip() -> None:
         if isinstance(way, Ours):
-            caption_clip(backbone, way.tap, _clip(bench, 0), memory, bench.config)
+            caption_ready(backbone, way.tap, ready_clip(backbone, _clip(bench, 0), memory, bench.config), bench.config)
             return
         encoded = backbone.encode(bench.frames, bench.times)
         asked = backbone.caption_prompt(encoded, memory, bench.config.caption_prompt)

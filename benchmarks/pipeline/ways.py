@@ -127,13 +127,13 @@ class Ours(Generate):
     def text(self, prompt: Prompt, num_tokens: int, marks: Marks) -> torch.Tensor:
         marks.mark()
         steps = begin_steps(self.backbone.model, prompt, num_tokens)
-        reader = TokenReader(num_tokens, steps.token.device)
+        reader = TokenReader(num_tokens, 1, steps.token.device)
         ids = []
         for index in range(num_tokens):
             steps.step() if index else steps.prefill()
             marks.mark()
             ids += reader.put(steps.token)
-        return torch.tensor([ids + reader.rest()], device=steps.token.device)
+        return torch.tensor(ids + reader.rest(), device=steps.token.device).T
 
     def caption(self, prompt: Prompt, num_tokens: int, marks: Marks) -> torch.Tensor:
         with self.tap.clip(prompt.columns, prompt_length=prompt.length):

@@ -50,6 +50,11 @@ class PipelineConfig(BaseModel):
     keep_tokens: int | None = Field(None, ge=1, description="tokens kept a clip, in place of keep_fraction")
     memory_slots: int = Field(16, ge=0, description="clips whose kept tokens precede the next clip; 0: none")
 
+    # Many streams
+    captions_at_once: int = Field(
+        1, ge=1, le=256, description="streams of a service that are captioned side by side, in one batch"
+    )
+
     # Answers (section 3.3)
     embedder: str = Field(
         "llm", min_length=1, description="llm (the model's own), or the folder of a sentence-embedding model"

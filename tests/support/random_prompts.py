@@ -6,6 +6,7 @@ from rlivs.backbones import Prompt
 from rlivs.decoding import greedy_tokens
 
 HIDDEN = 32
+ENDS = tuple(range(0, 256, 16))  # so many end-of-sequence tokens that about half of the texts end early
 
 
 def random_prompt(seed, shortest=1, longest=60):

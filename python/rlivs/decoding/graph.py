@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -54,8 +54,8 @@ class GraphedSteps(FixedSteps):
     steps go on as they are.
     """
 
-    def __init__(self, model: Any, prompt: Prompt, max_new_tokens: int) -> None:
-        super().__init__(model, prompt, max_new_tokens)
+    def __init__(self, model: Any, prompts: Prompt | Sequence[Prompt], max_new_tokens: int) -> None:
+        super().__init__(model, prompts, max_new_tokens)
         self._stream = _side_stream(self.token.device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm = False

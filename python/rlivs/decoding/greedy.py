@@ -50,14 +50,16 @@ def generate_greedily(
 def greedy_tokens(backbone: Backbone, prompt: Prompt, max_new_tokens: int) -> Iterator[int]:
     """The tokens of `generate_greedily` one at a time, each after a step of the model; it does not stop by itself."""
     steps = begin_steps(backbone.model, prompt, max_new_tokens)
-    reader = TokenReader(max_new_tokens, steps.token.device)
+    reader = TokenReader(max_new_tokens, 1, steps.token.device)
     for index in range(max_new_tokens):
         if index == 0:
             steps.prefill()
         else:
             steps.step()
-        yield from reader.put(steps.token)
-    yield from reader.rest()
+        for (token,) in reader.put(steps.token):
+            yield token
+    for (token,) in reader.rest():
+        yield token
 
 
 def begin_steps(model: Any, prompt: Prompt, max_new_tokens: int) -> Steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,25 +19,32 @@ PREFILL_CHUNK = 12_288
 class Steps:
     """The language model with a KV cache and the token it chose last.
 
-    `token` `[1, 1]` int64 stays the same tensor and is overwritten by every step, so a step can be captured and
-    replayed. The model's wrapper for pixels is left out: the language model is called directly.
+    `token` `[1, 1]` int64 (`[B, 1]`, a row a prompt, where several texts are made at once) stays the same tensor and is
+    overwritten by every step, so a step can be captured and replayed. The model's wrapper for pixels is left out: the
+    language model is called directly.
     """
 
-    def __init__(self, model: Any, prompt: Prompt, cache: Cache) -> None:
+    def __init__(self, model: Any, prompts: Prompt | Sequence[Prompt], cache: Cache) -> None:
         self.decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self._cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-        self._prompt = prompt
+        self._prompts = [prompts] if isinstance(prompts, Prompt) else list(prompts)
         self._cache, self._cache_argument = cache, cache_argument(self.decoder)
-        device = prompt.inputs_embeds.device
-        self.token = torch.zeros(1, 1, dtype=torch.long, device=device)
-        self._position = prompt.next_position().to(device)
+        device = self._prompts[0].inputs_embeds.device
+        self.token = torch.zeros(len(self._prompts), 1, dtype=torch.long, device=device)
+        self._position = torch.cat([prompt.next_position() for prompt in self._prompts], dim=-2).to(device)
 
     def prefill(self) -> None:
         """Run the prompt and choose the first token."""
-        for start, stop in self._prompt.pieces(PREFILL_CHUNK):
-            hidden = self._run(**self._prompt.inputs(start, stop))
-        self._choose(hidden)
+        (prompt,) = self._prompts
+        self._choose(self._run_prompt(prompt, prompt.length))
+
+    def _run_prompt(self, prompt: Prompt, stop: int) -> torch.Tensor:
+        """Run the first `stop` positions of a prompt; the hidden states of the last piece."""
+        for start, end in prompt.pieces(PREFILL_CHUNK):
+            if start < stop:
+                hidden = self._run(**prompt.inputs(start, min(end, stop)))
+        return hidden
 
     def step(self) -> None:
         """Feed the last token and choose the next."""

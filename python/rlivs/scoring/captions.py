@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,13 +31,18 @@ def new_ids(out: Any, generation: Generation | None) -> torch.Tensor:
 
 
 def counted_rows(
-    ids: torch.Tensor, eos_token_ids: tuple[int, ...], include_last_prompt_row: bool, padding_id: int | None = None
+    ids: torch.Tensor,
+    eos_token_ids: tuple[int, ...],
+    include_last_prompt_row: bool,
+    padding_id: int | None = None,
+    lengths: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Bool `[B, N]`: which of the rows from the last prompt row on count for each caption, ids `[B, N]`.
 
     A caption is its tokens up to and including the first end-of-sequence token; what follows is padding, and so are
-    `padding_id`s at its end, where captions may end otherwise. Its first token always counts. Row t is the one that
-    produced token t, and is itself the row of token t - 1 (row 0: the last prompt row). With `include_last_prompt_row`
+    `padding_id`s at its end, where captions may end otherwise. With `lengths`, how many tokens each has, neither is
+    looked for. Its first token always counts. Row t is the one that produced token t, and is itself the row of token
+    t - 1 (row 0: the last prompt row). With `include_last_prompt_row`
     the rows that produced the caption's tokens count. Without, those of the tokens themselves: every token of the
     caption but its last one, whose row is never computed in plain decoding. A caption of one token has no such row; the
     one that produced it counts.
@@ -49,6 +55,12 @@ def counted_rows(
         words = (ids != padding_id) | (ends & caption)
         words[:, 0] = True
         caption &= words.int().flip(1).cumsum(1).flip(1) > 0
+    if lengths is not None:
+        if len(lengths) != ids.shape[0] or not all(1 <= length <= ids.shape[1] for length in lengths):
+            raise InputError(
+                f"lengths {list(lengths)} do not fit ids {list(ids.shape)}; give one a row, 1 to {ids.shape[1]}"
+            )
+        caption = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(lengths, device=ids.device)[:, None]
     if not include_last_prompt_row:
         caption[:, 0] = caption.sum(1) == 1
     return caption

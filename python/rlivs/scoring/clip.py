@@ -19,7 +19,12 @@ class Clip:
     """Columns are positions in the padded prompt: `num_columns` from `starts[b]` on, one start for all rows, or B."""
 
     def __init__(
-        self, columns: slice | Sequence[slice], include_last_prompt_row: bool, prompt_length: int | None, rescore: bool
+        self,
+        columns: slice | Sequence[slice],
+        include_last_prompt_row: bool,
+        prompt_length: int | None,
+        key_starts: Sequence[int] | None,
+        rescore: bool,
     ) -> None:
         each = [columns] if isinstance(columns, slice) else columns
         if not isinstance(each, Sequence) or not all(isinstance(one, slice) for one in each):
@@ -34,7 +39,10 @@ class Clip:
         self.generation: Generation | None = None
         self._last_column = max(self.starts) + self.num_columns - 1
         self._prompt_length = prompt_length
+        self._key_starts = None if key_starts is None else torch.tensor(key_starts)
         self._rescore = rescore
+        if key_starts is not None and rescore:
+            raise InputError("mode 'rescore' reads where keys start from the attention mask; leave key_starts out")
         self._opener = self._thread = get_ident()
         self._restart()
         if prompt_length is not None:
@@ -144,7 +152,13 @@ class Clip:
 
     def key_starts(self) -> torch.Tensor | None:
         """Int64 `[B]`: the first key each batch row sees, None without left padding."""
-        return key_starts(self._mask, self.end, self.batch)
+        if self._key_starts is None:
+            return key_starts(self._mask, self.end, self.batch)
+        if len(self._key_starts) != self.batch:
+            raise InputError(
+                f"key_starts has {len(self._key_starts)} entries for {self.batch} rows; give one a batch row"
+            )
+        return self._key_starts
 
     def is_mask(self, attention_mask: Any) -> bool:
         """Whether this is the very mask that `see_call` was given in the same forward call."""

@@ -83,6 +83,7 @@ class Handle:
         columns: slice | Sequence[slice],
         include_last_prompt_row: bool = True,
         prompt_length: int | None = None,
+        key_starts: Sequence[int] | None = None,
     ) -> Iterator[None]:
         """While open, the model's calls are watched so that `scores` can be read, inside or afterwards.
 
@@ -91,9 +92,11 @@ class Handle:
         caption's tokens; without, those of the tokens themselves, except the last one's, which is never computed (of
         a caption of one token, the row that produced it).
         prompt_length: positions of the padded prompt; found where `generate` runs, or a loop feeds every new token
-        but the last; give it for any other loop, which must run in this thread. Of several generate calls the last one
-        counts; those of other threads beside or after one of this thread do not. Raises InputError for columns that are
-        no range or lie beyond the prompt, and, from within the model, for decoding that the mode cannot score.
+        but the last; give it for any other loop, which must run in this thread. key_starts: the first key of each
+        batch row, for a loop that attends to left-padded rows without an attention mask.
+        Of several generate calls the last one counts; those of other threads beside or after one of this thread do not.
+        Raises InputError for columns that are no range or lie beyond the prompt, and, from within the model, for
+        decoding that the mode cannot score.
         """
         if not self._hooks:
             raise InputError("this handle was removed; patch the model again")
@@ -101,7 +104,7 @@ class Handle:
             raise InputError("a clip is open already; close it before the next one")
         for tap in self._taps:
             tap.check_unchanged()
-        self._start(Clip(columns, include_last_prompt_row, prompt_length, rescore=self.mode == "rescore"))
+        self._start(Clip(columns, include_last_prompt_row, prompt_length, key_starts, rescore=self.mode == "rescore"))
         self._open = True
         try:
             with watched_generate(self._model, self._see_generate):
@@ -122,11 +125,12 @@ class Handle:
         finally:
             self._watch(self._clip if self._open else None)
 
-    def scores(self, out: Any) -> torch.Tensor:
+    def scores(self, out: Any, lengths: Sequence[int] | None = None) -> torch.Tensor:
         """Mean attention of the caption's rows on each column, float32 `[B, n]` on the model's device.
 
         out: what `generate` returned (ids, or an output object), or the new ids `[B, N]` of another loop. A caption
-        ends with its first end-of-sequence token, which counts; ids after it do not. The softmax runs over all keys, as
+        ends with its first end-of-sequence token, which counts; ids after it do not. lengths: how many ids each caption
+        has, where it ended otherwise. The softmax runs over all keys, as
         the cache holds them at the end: one that quantises them adds its rounding. What was kept of the clip is then
         let go, so call it once, before a static cache is used again. Raises InputError if nothing was generated since
         `clip` was entered, or if `out` does not fit what was.
@@ -149,7 +153,7 @@ class Handle:
         else:
             key_starts = clip.key_starts()
         padding = None if clip.generation is None else clip.generation.padding_id
-        counted = counted_rows(ids, self._eos_token_ids(clip), clip.include_last_prompt_row, padding)
+        counted = counted_rows(ids, self._eos_token_ids(clip), clip.include_last_prompt_row, padding, lengths)
         first_row = prompt_length - 1
         if not counted[:, 0].any():  # then the prompt may have run before the clip was entered
             first_row, counted = first_row + 1, counted[:, 1:]

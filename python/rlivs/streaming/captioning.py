@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import rlivs_kernels as rk
-from rlivs.backbones import Backbone, VisualTokens
+from rlivs.backbones import Backbone, Prompt, VisualTokens
 from rlivs.config import PipelineConfig
 from rlivs.decoding import RepetitionGuard, decode_text, generate_greedily
 from rlivs.errors import InputError
@@ -47,27 +47,29 @@ class CaptionedClip:
         return len(self.scores) // (self.grid[0] * self.grid[1])
 
 
-def caption_clip(
+@dataclass(frozen=True)
+class ReadyClip:
+    """A clip, encoded, and the prompt that asks for its caption of at most `limit` tokens."""
+
+    clip: VideoClip
+    visual: VisualTokens
+    prompt: Prompt
+    limit: int
+
+
+def ready_clip(
     backbone: Backbone,
-    tap: Handle,
     clip: VideoClip,
     memory: Sequence[SelectedTokens],
     config: PipelineConfig,
-    on_token: Callable[[int], None] | None = None,
-    between_steps: Callable[[], None] | None = None,
     visual: VisualTokens | None = None,
-) -> CaptionedClip:
-    """Caption `clip` with `memory` before it, and select the visual tokens the caption attended to most.
+) -> ReadyClip:
+    """Encode `clip`, if that was not done before (`visual`), and ask for its caption with `memory` before it.
 
-    The score of column j is `1/L sum_l 1/H sum_h 1/N sum_i A[l,h,i,j]` over the rows i that produced the caption; the
-    softmax runs over all keys, and only the clip's own columns are scored. `between_steps` is called between two steps
-    of the model, which it may use for something else meanwhile. `visual` is what `backbone.encode` makes of the clip,
-    where that was done before. Raises InputError if the prompt does not fit the model.
+    Raises InputError if the prompt does not fit the model.
     """
     if visual is None:
         visual = backbone.encode(clip.frames, clip.times)
-    if between_steps is not None:
-        between_steps()
     prompt = backbone.caption_prompt(visual, memory, config.caption_prompt)
     room = backbone.max_positions - prompt.length
     if room < 1:
@@ -75,6 +77,24 @@ def caption_clip(
             f"a clip's prompt takes {prompt.length} tokens but the model holds {backbone.max_positions}; "
             "lower frames_per_clip, memory_slots or keep_tokens"
         )
+    return ReadyClip(clip, visual, prompt, min(config.max_caption_tokens, room))
+
+
+def caption_ready(
+    backbone: Backbone,
+    tap: Handle,
+    ready: ReadyClip,
+    config: PipelineConfig,
+    on_token: Callable[[int], None] | None = None,
+    between_steps: Callable[[], None] | None = None,
+) -> CaptionedClip:
+    """Caption a clip, and select the visual tokens the caption attended to most.
+
+    The score of column j is `1/L sum_l 1/H sum_h 1/N sum_i A[l,h,i,j]` over the rows i that produced the caption; the
+    softmax runs over all keys, and only the clip's own columns are scored. `between_steps` is called between two steps
+    of the model, which it may use for something else meanwhile.
+    """
+    prompt = ready.prompt
     with tap.clip(
         columns=prompt.columns,
         include_last_prompt_row=config.include_last_prompt_row,
@@ -89,12 +109,24 @@ def caption_clip(
                     between_steps()
 
         guard = RepetitionGuard() if config.cut_repetition else None
-        ids = generate_greedily(backbone, prompt, min(config.max_caption_tokens, room), after_token, guard=guard)
-        scores = prompt.visual_scores(tap.scores(ids)).to(visual.embeddings.device)
-    num_columns = visual.embeddings.shape[0]
-    indices = rk.select_top_tokens(scores, config.tokens_to_keep(num_columns))[0]
-    new_ids = ids[0].tolist()
+        ids = generate_greedily(backbone, prompt, ready.limit, after_token, guard=guard)
+        scores = prompt.visual_scores(tap.scores(ids))
     looped = guard is not None and guard.looped
+    return captioned(backbone, ready, ids[0].tolist(), looped, scores, config)
+
+
+def captioned(
+    backbone: Backbone,
+    ready: ReadyClip,
+    new_ids: list[int],
+    looped: bool,
+    scores: torch.Tensor,
+    config: PipelineConfig,
+) -> CaptionedClip:
+    """What a clip with these caption tokens and `scores` `[1, n]` leaves behind."""
+    clip, visual = ready.clip, ready.visual
+    scores = scores.to(visual.embeddings.device)
+    indices = rk.select_top_tokens(scores, config.tokens_to_keep(visual.count))[0]
     return CaptionedClip(
         index=clip.index,
         start=clip.start,

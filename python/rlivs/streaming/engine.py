@@ -13,6 +13,7 @@ import torch
 from rlivs.backbones import Backbone, load_backbone
 from rlivs.clock import YEARS
 from rlivs.config import PipelineConfig
+from rlivs.decoding import side_by_side_refusal
 from rlivs.errors import InputError
 from rlivs.memory.embedders import Embedder, LanguageModelEmbedder, SentenceEmbedder
 from rlivs.memory.store import CaptionStore, StreamInfo
@@ -142,6 +143,12 @@ class StreamingVideoQA:
             raise InputError(
                 f"keep_tokens is {keep}, but a clip has only {columns} visual tokens; keep at most {columns}"
             )
+        if self.config.captions_at_once > 1:
+            refusal = side_by_side_refusal(self.backbone.model)
+            if self.config.scoring == "rescore":
+                refusal = "scoring is 'rescore', which feeds one caption again"
+            if refusal is not None:
+                raise InputError(f"captions cannot be made at once: {refusal}; set captions_at_once to 1")
 
 
 def _unix_time(starts_at: datetime) -> float:

@@ -14,7 +14,7 @@ from rlivs.streaming.engine import StreamingVideoQA
 from rlivs.streaming.overlay import LatestFrame, Overlay
 from rlivs.streaming.recent_frames import AnswerFrom
 from rlivs.streaming.service_events import Event, Subscription
-from rlivs.streaming.service_stream import Retention, ServiceStream, StreamStatus
+from rlivs.streaming.service_stream import Retention, ServiceStream, StreamStatus, caption_streams
 from rlivs.streaming.service_turns import AnswerJob, ModelThread, ServiceClosed
 from rlivs.video.live import Source
 
@@ -36,7 +36,7 @@ class StreamService:
         """`retention`: what is kept of each stream. The engine stays its owner's: closing the service leaves it."""
         self._engine = engine
         self._retention = retention or Retention()
-        self._turns = ModelThread()
+        self._turns = ModelThread(caption_streams, engine.config.captions_at_once)
         self._streams: dict[str, ServiceStream] = {}
         self._lock = RLock()
         self._closed = False

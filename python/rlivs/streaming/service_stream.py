@@ -15,10 +15,11 @@ import numpy as np
 
 from rlivs.errors import InputError
 from rlivs.memory.store import CaptionStore
+from rlivs.streaming.captioning import CaptionedClip
 from rlivs.streaming.overlay import LatestFrame, Overlay
 from rlivs.streaming.service_events import Notices
 from rlivs.streaming.service_turns import ModelThread
-from rlivs.streaming.session import Session, check_push
+from rlivs.streaming.session import Session, check_push, process_together
 from rlivs.video import DecodedFrame, Frame, VideoClip
 from rlivs.video.clip_builder import ClipBuilder
 from rlivs.video.live import OVERLOAD, Gap, Source
@@ -73,7 +74,7 @@ class ServiceStream:
         self,
         session: Session,
         store: CaptionStore,
-        turns: ModelThread,
+        turns: ModelThread[ServiceStream],
         *,
         source: str,
         open: bool,
@@ -248,34 +249,51 @@ class ServiceStream:
     def has_work(self) -> bool:
         return bool(self._waiting)
 
-    def work(self, between_steps: Callable[[], None]) -> None:
-        """Commit the gaps that come first, and one clip."""
-        while True:
-            with self._changed:
-                if not self._waiting:
-                    break
-                item = self._waiting.popleft()
-                self._working = True
-                self._changed.notify_all()
+    def take(self) -> VideoClip | None:
+        """Commit the gaps that come first; the clip after them, whose turn it is now."""
+        while (item := self._next_item()) is not None:
+            if isinstance(item, VideoClip):
+                return replace(item, index=self._clips)
             try:
-                if isinstance(item, Gap):
-                    self._commit_gap(item)
-                    continue
-                self._caption(item, between_steps)
+                self._commit_gap(item)
             except Exception as error:
-                if not isinstance(error, InputError):
-                    _log.exception("a clip of stream %s failed", self.name)
-                self._last_error = str(error) or type(error).__name__
-                self.notices.tell("error", {"message": self._last_error})
-                if isinstance(item, VideoClip):
-                    self._lose(item)
-            break
+                self._report(error)
+                break
+        self._rest()
+        return None
+
+    def _next_item(self) -> VideoClip | Gap | None:
+        with self._changed:
+            if not self._waiting:
+                return None
+            self._working = True
+            self._changed.notify_all()
+            return self._waiting.popleft()
+
+    def finish(self, clip: VideoClip, outcome: CaptionedClip | Exception) -> None:
+        """What became of the clip."""
+        if not isinstance(outcome, Exception):
+            try:
+                self._captioned(clip, outcome)
+            except Exception as error:
+                outcome = error
+        if isinstance(outcome, Exception):
+            self._report(outcome)
+            self._lose(clip)
+        self._rest()
+
+    def _rest(self) -> None:
         self._working = False
         if self._ended and not self._waiting:
             self._tell_status()
 
-    def _caption(self, clip: VideoClip, between_steps: Callable[[], None]) -> None:
-        result = self.session.process(replace(clip, index=self._clips), between_steps=between_steps)
+    def _report(self, error: Exception) -> None:
+        if not isinstance(error, InputError):
+            _log.error("a clip of stream %s failed", self.name, exc_info=error)
+        self._last_error = str(error) or type(error).__name__
+        self.notices.tell("error", {"message": self._last_error})
+
+    def _captioned(self, clip: VideoClip, result: CaptionedClip) -> None:
         self._clips, self._last_end = result.index + 1, result.end
         now = time.monotonic()
         recent = [(moment, tokens) for moment, tokens in self._rates if moment >= now - RATE_WINDOW]
@@ -377,3 +395,13 @@ class ServiceStream:
         return ClipBuilder(
             config.fps, config.frames_per_clip, start=self._store.last_end(self.name), hold_back=hold_back
         )
+
+
+def caption_streams(streams: list[ServiceStream], between_steps: Callable[[], None]) -> None:
+    """Caption the clip that comes next in each of the streams, all of one engine, side by side."""
+    taken = [(stream, clip) for stream in streams if (clip := stream.take()) is not None]
+    if not taken:
+        return
+    outcomes = process_together([(stream.session, clip) for stream, clip in taken], between_steps)
+    for (stream, clip), outcome in zip(taken, outcomes, strict=True):
+        stream.finish(clip, outcome)

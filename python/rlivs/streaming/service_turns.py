@@ -6,9 +6,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Condition, Thread
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from rlivs.streaming.answering import Answer, AnswerSteps
 
@@ -27,9 +28,8 @@ class ClipWork(Protocol):
 
     def has_work(self) -> bool: ...
 
-    def work(self, between_steps: Callable[[], None]) -> None:
-        """Caption one clip. Raises nothing."""
-        ...
+
+Stream = TypeVar("Stream", bound=ClipWork)
 
 
 class AnswerJob:
@@ -77,33 +77,36 @@ class AnswerJob:
         self._messages.put(error)
 
 
-class ModelThread:
+class ModelThread(Generic[Stream]):
     """Runs the model for all streams and questions, in turns.
 
-    Streams with a clip waiting are captioned one clip at a time, the one that was served longest ago first. Between
-    two steps of a caption (a token, or the clip's encoding) each answer under way gets one step: so a question stops
-    captions for one of its steps at a time, and waits for one step of a caption at most.
+    Streams with a clip waiting are captioned one clip at a time, the one that was served longest ago first, up to
+    `captions_at_once` of them side by side. Between two steps of a caption (a token, or a clip's encoding) each answer
+    under way gets one step: so a question stops captions for one of its steps at a time, and waits for one step of a
+    caption at most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, caption: Callable[[list[Stream], Callable[[], None]], None], captions_at_once: int = 1) -> None:
+        """`caption` captions a clip of each of some streams, and calls its second argument between steps."""
+        self._caption, self._captions_at_once = caption, captions_at_once
         self._changed = Condition()
-        self._streams: deque[ClipWork] = deque()
+        self._streams: deque[Stream] = deque()
         self._answers: deque[AnswerJob] = deque()
         self._closed = False
-        self._busy: ClipWork | None = None
+        self._busy: list[Stream] = []
         self._thread = Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
-    def add(self, stream: ClipWork) -> None:
+    def add(self, stream: Stream) -> None:
         with self._changed:
             self._streams.append(stream)
             self._changed.notify_all()
 
-    def remove(self, stream: ClipWork) -> None:
+    def remove(self, stream: Stream) -> None:
         """Returns when the stream is not being worked on and will not be any more."""
         with self._changed:
             self._streams = deque(each for each in self._streams if each is not stream)
-            self._changed.wait_for(lambda: self._busy is not stream)
+            self._changed.wait_for(lambda: not any(each is stream for each in self._busy))
 
     def wake(self) -> None:
         """A stream has got work."""
@@ -128,26 +131,26 @@ class ModelThread:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._busy = None
+                self._busy = []
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._closed or self._answers or self._next_stream())
+                self._changed.wait_for(lambda: self._closed or self._answers or self._next_streams())
                 if self._closed:
                     break
-                self._busy = self._next_stream()
-                if self._busy is not None:
-                    self._streams.remove(self._busy)
-                    self._streams.append(self._busy)
-            if self._busy is None:
+                self._busy = self._next_streams()
+                for stream in self._busy:
+                    self._streams.remove(stream)
+                    self._streams.append(stream)
+            if not self._busy:
                 self._step_answers()
             else:
                 try:
-                    self._busy.work(self._step_answers)
+                    self._caption(self._busy, self._step_answers)
                 except Exception:  # a fault of this package: the other streams must go on
                     _log.exception("a stream's turn failed")
         self._refuse_answers()
 
-    def _next_stream(self) -> ClipWork | None:
-        return next((stream for stream in self._streams if stream.has_work()), None)
+    def _next_streams(self) -> list[Stream]:
+        return list(islice((stream for stream in self._streams if stream.has_work()), self._captions_at_once))
 
     def _step_answers(self) -> None:
         """One step of each answer under way, the oldest questions first."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
 from time import time as wall_time
@@ -28,12 +29,15 @@ from rlivs.streaming.answering import (
     frames_answer_steps,
     run_to_end,
 )
-from rlivs.streaming.captioning import CaptionedClip, caption_clip
+from rlivs.streaming.captioning import CaptionedClip, ReadyClip, caption_ready, ready_clip
 from rlivs.streaming.recent_frames import AnswerFrom, RecentFrames, asks_about_present, check_answer_from
+from rlivs.streaming.together import caption_clips
 from rlivs.video import Frame, Sampler, VideoClip, iter_clips, make_clips
 
 # A still picture may be shown for long, but not for the decades between 1970 and a time of day.
 LONGEST_SHOWN = 24 * 3600.0
+
+_log = logging.getLogger(__name__)
 
 
 class Session:
@@ -158,42 +162,51 @@ class Session:
         are the clip's visual tokens, where it is encoded already.
         """
         with self._turn:
-            if self._by_clock and self.clock.epoch is None:
-                # A film, which has no clock. Later frames must not give it one: its captions are told already.
-                self._store.count_moments(self.name)
-                self._by_clock = False
-            if clip.index != self.next_clip:
-                raise InputError(
-                    f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; "
-                    "clips come in order, from one session at a time"
-                )
-            for image, time in zip(clip.frames, clip.times, strict=True):
-                self.recent.add(Frame(image, time))
-            result = caption_clip(
-                self._backbone, self._tap, clip, self._memory.slots, self.config, on_token, between_steps, visual
-            )
-            line = caption_line(result.start, result.end, result.caption, self.clock)
-            caption = Caption(
-                stream=self.name,
-                index=result.index,
-                start=result.start,
-                end=result.end,
-                text=result.caption,
-                num_tokens=len(self._backbone.tokenizer(line + "\n", add_special_tokens=False).input_ids),
-                selected=result.selected,
-            )
-            self._store.append(
-                caption,
-                embedding=self._embedder.embed([result.caption])[0],
-                embedder_id=self._embedder.id,
-                visual=VisualMemory.to_bytes(result.tokens) if self.config.memory_slots else None,
-                keep_visual=self.config.memory_slots,
-                scores=result.scores,
-                grid=(result.steps, *result.grid),
-            )
-            self._memory.push(result.tokens)
-            self._coming = clip.index + 1
+            self._take(clip)
+            ready = ready_clip(self._backbone, clip, self._memory.slots, self.config, visual)
+            if between_steps is not None:
+                between_steps()
+            result = caption_ready(self._backbone, self._tap, ready, self.config, on_token, between_steps)
+            self._remember(result)
             return result
+
+    def _take(self, clip: VideoClip) -> None:
+        """The clip is about to be captioned. Raises InputError for one out of order."""
+        if self._by_clock and self.clock.epoch is None:
+            # A film, which has no clock. Later frames must not give it one: its captions are told already.
+            self._store.count_moments(self.name)
+            self._by_clock = False
+        if clip.index != self.next_clip:
+            raise InputError(
+                f"stream '{self.name}' expects clip {self.next_clip}, not clip {clip.index}; "
+                "clips come in order, from one session at a time"
+            )
+        for image, time in zip(clip.frames, clip.times, strict=True):
+            self.recent.add(Frame(image, time))
+
+    def _remember(self, result: CaptionedClip) -> None:
+        """Commit a clip's caption, and keep its tokens for the next ones."""
+        line = caption_line(result.start, result.end, result.caption, self.clock)
+        caption = Caption(
+            stream=self.name,
+            index=result.index,
+            start=result.start,
+            end=result.end,
+            text=result.caption,
+            num_tokens=len(self._backbone.tokenizer(line + "\n", add_special_tokens=False).input_ids),
+            selected=result.selected,
+        )
+        self._store.append(
+            caption,
+            embedding=self._embedder.embed([result.caption])[0],
+            embedder_id=self._embedder.id,
+            visual=VisualMemory.to_bytes(result.tokens) if self.config.memory_slots else None,
+            keep_visual=self.config.memory_slots,
+            scores=result.scores,
+            grid=(result.steps, *result.grid),
+        )
+        self._memory.push(result.tokens)
+        self._coming = result.index + 1
 
     def ask(
         self,
@@ -251,6 +264,55 @@ class Session:
         # Only now: a clip that failed (a full disk) is captioned by the next call, and no frame is lost.
         del self._pending[: len(frames)]
         return captioned
+
+
+def process_together(
+    turns: Sequence[tuple[Session, VideoClip]], between_steps: Callable[[], None] | None = None
+) -> list[CaptionedClip | Exception]:
+    """`Session.process` of one clip each of several sessions of one engine, captioned side by side.
+
+    What a session's clip raised stands in its place, and is no other's trouble. Where they cannot be captioned at once
+    (the GPU's memory is too small, say), they are one after the other.
+    """
+    first = turns[0][0]
+    outcomes: list[CaptionedClip | Exception | None] = [None] * len(turns)
+    ready: dict[int, ReadyClip] = {}
+    with first._turn:
+        for index, (session, clip) in enumerate(turns):
+            try:
+                session._take(clip)
+                ready[index] = ready_clip(session._backbone, clip, session._memory.slots, session.config)
+            except Exception as error:
+                outcomes[index] = error
+            if between_steps is not None:
+                between_steps()
+        for index, result in zip(ready, _captions(first, list(ready.values()), between_steps), strict=True):
+            outcomes[index] = result
+            if not isinstance(result, Exception):
+                try:
+                    turns[index][0]._remember(result)
+                except Exception as error:
+                    outcomes[index] = error
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _captions(
+    session: Session, ready: list[ReadyClip], between_steps: Callable[[], None] | None
+) -> list[CaptionedClip | Exception]:
+    """The captions of clips, side by side, or one by one where that fails or there is but one."""
+    shared = session._backbone, session._tap
+    if len(ready) > 1:
+        try:
+            return [*caption_clips(*shared, ready, session.config, between_steps)]
+        except Exception:
+            _log.warning("captioning %d clips at once failed; they are captioned one by one", len(ready), exc_info=True)
+    found: list[CaptionedClip | Exception] = []
+    for each in ready:
+        try:
+            found.append(caption_ready(*shared, each, session.config, between_steps=between_steps))
+        except Exception as error:
+            found.append(error)
+    return found
 
 
 def check_push(time: float, expected: float) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from random_prompts import random_prompt
 
-from rlivs.decoding import fixed, generate_greedily, graph, greedy
+from rlivs.decoding import fixed, generate_greedily, graph, greedy, side_by_side
 
 
 class PlayedGraph:
@@ -74,6 +74,24 @@ def test_one_capture_a_text_and_replays_from_then_on(backbone, played, monkeypat
         assert torch.equal(ids, plain(backbone, prompt, count, monkeypatch))
     # each shares the memory of the one before
     assert pools[0] is None and None not in pools[1:] and len(set(pools)) == 3
+
+
+def test_texts_side_by_side_are_captured_together(backbone, played, monkeypatch):
+    monkeypatch.setattr(backbone, "eos_token_ids", ())
+
+    class Noted(side_by_side.GraphedSideBySideSteps):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            PlayedGraph.steps = self
+
+    for seed, rows in ((0, 2), (5, 3)):
+        prompts = [random_prompt(seed + row) for row in range(rows)]
+        steps = Noted(backbone.model, prompts, 9)
+        steps.prefill()
+        texts = side_by_side.generate_side_by_side(backbone, steps, [9] * rows)
+        assert [what for what, _ in played] == ["capture"] + ["replay"] * 8
+        played.clear()
+        assert texts == [plain(backbone, prompt, 9, monkeypatch)[0].tolist() for prompt in prompts]
 
 
 def test_short_texts_capture_nothing(backbone, played):

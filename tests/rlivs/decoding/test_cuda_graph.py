@@ -5,16 +5,15 @@ import threading
 
 import pytest
 import torch
-from random_prompts import in_turns, random_prompt
+from random_prompts import ENDS, in_turns, random_prompt
 from tiny_models import load_tiny_backbone
 
 from rlivs.backbones import Prompt, load_backbone
-from rlivs.decoding import fixed, generate_greedily, graph, greedy
+from rlivs.decoding import begin_side_by_side, fixed, generate_greedily, generate_side_by_side, graph, greedy
 from rlivs.decoding.fewer import fewer_operations
 from rlivs.scoring import patch
 
 pytestmark = pytest.mark.gpu
-ENDS = tuple(range(0, 256, 16))
 
 
 @pytest.fixture(params=["llava_onevision", "qwen2_5_vl", "qwen3_5"])
@@ -85,6 +84,30 @@ def test_a_replay_is_bit_for_bit_a_plain_step(tmp_path, monkeypatch, counted, mo
             assert torch.equal(found[0][0], found[1][0])
             assert torch.equal(found[0][1], found[1][1])
     assert counted == {"capture": 6, "replay": 6 * 38}
+
+
+@pytest.mark.parametrize("mode", ["deferred", "fused"])
+def test_texts_side_by_side_are_those_of_each_alone(both, counted, monkeypatch, mode):
+    on_cpu, on_gpu = both
+    on_cpu.eos_token_ids = on_gpu.eos_token_ids = ()
+    monkeypatch.setattr(on_gpu.model.generation_config, "eos_token_id", None)
+    monkeypatch.setattr(on_cpu.model.generation_config, "eos_token_id", None)
+    prompts = [random_prompt(seed, 12, 60) for seed in range(4)]
+    width = min(prompt.columns.stop for prompt in prompts)
+    with patch(on_gpu.model, layers="all", mode=mode) as handle, patch(on_cpu.model, layers="all") as on_cpu_handle:
+        steps = begin_side_by_side(on_gpu.model, [on_cuda(prompt) for prompt in prompts], 20)
+        columns = [slice(start, start + width) for start in steps.starts]
+        with handle.clip(columns, prompt_length=steps.padded_length, key_starts=steps.starts):
+            with handle.paused():
+                steps.prefill()
+            texts = generate_side_by_side(on_gpu, steps, [20] * 4)
+            scores = handle.scores(torch.tensor(texts), [20] * 4)
+        for row, prompt in enumerate(prompts):
+            with on_cpu_handle.clip(slice(0, width), prompt_length=prompt.length):
+                ids = generate_greedily(on_cpu, prompt, 20)
+            assert texts[row] == ids[0].tolist()
+            torch.testing.assert_close(scores[row : row + 1].cpu(), on_cpu_handle.scores(ids), rtol=1e-3, atol=1e-5)
+    assert counted == {"capture": 1, "replay": 19}
 
 
 def test_a_longer_text_is_captured_again(both, counted, monkeypatch):

@@ -5,9 +5,9 @@ import contextlib
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, qwen3_vl_moe
+from families import FAMILIES, SLIDING, qwen3_vl_moe
 from families.family import text_options
-from random_prompts import by_generate, random_prompt
+from random_prompts import ENDS, by_generate, random_prompt
 from tiny_models import load_tiny_backbone, tiny_tokenizer
 from transformers import AutoModel, Qwen3Config, Qwen3MoeConfig
 
@@ -21,9 +21,6 @@ from rlivs.scoring import patch
 PROMPTS = 16
 # Families whose attention rotates in another way than fewer_operations does: neighbours, a part of a head.
 ROTATED_OTHERWISE = {"glm46v", "glm4v", "glm4v_moe", "minicpmv4_6", "qwen3_5", "qwen3_5_moe"}
-SLIDING = {"gemma4", "gemma4-larger"}  # which have windows, so that a step is no replay of the last one
-ENDS = tuple(range(0, 256, 16))  # so many end-of-sequence tokens that about half of the texts end early
-
 MANY_ENDS = tuple(range(0, 256, 3))  # after a template's words texts vary less
 
 

@@ -166,14 +166,14 @@ def test_late_tokens_come_in_order_and_at_most_a_few_steps_late(monkeypatch, pat
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
     real_empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **options: real_empty(*size, **options))
-    reader = TokenReader(20, torch.device("cuda"))
+    reader = TokenReader(20, 2, torch.device("cuda"))
     taken = []
     for token in range(20):
-        taken += reader.put(torch.tensor([[token]]))
-        assert taken == list(range(len(taken)))
+        taken += reader.put(torch.tensor([[token], [-token]]))
+        assert taken == [[token, -token] for token in range(len(taken))]
         assert token + 1 - RUN_AHEAD <= len(taken) <= token + 1
     taken += reader.rest()
-    assert taken == list(range(20))
+    assert taken == [[token, -token] for token in range(20)]
 
 
 def test_a_text_ends_where_it_should_when_tokens_come_late(ending, monkeypatch):

@@ -10,6 +10,7 @@ from live_following import captions_until, durable, wait_for_state
 
 from rlivs.errors import InputError
 from rlivs.memory.store import CaptionStore
+from rlivs.streaming import session
 from rlivs.streaming.service import Retention, ServiceClosed
 from rlivs.video.live import OVERLOAD, Gap, open_source
 
@@ -251,15 +252,14 @@ def test_one_who_stops_listening_ends_the_answer(make_service, film):
 def test_a_clip_that_fails_is_a_gap_and_the_stream_goes_on(make_service, film, monkeypatch):
     service = make_service()
     service.create("film")
-    session = service._find("film").session
-    process = session.process
+    ready_clip = session.ready_clip
 
-    def fail_once(clip, **options):
+    def fail_once(backbone, clip, *rest):
         if clip.start == 2.0:
             raise RuntimeError("no memory")
-        return process(clip, **options)
+        return ready_clip(backbone, clip, *rest)
 
-    monkeypatch.setattr(session, "process", fail_once)
+    monkeypatch.setattr(session, "ready_clip", fail_once)
     following = service.subscribe("film")
     service.attach("film", open_source(film))
     status = wait_for_state(service, "film", "ended")

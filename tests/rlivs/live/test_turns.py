@@ -10,9 +10,14 @@ from rlivs.streaming.service_turns import ANSWERS_AT_ONCE, AnswerJob, ModelThrea
 STEPS_A_CLIP = 5
 
 
+def caption(streams, between_steps):
+    for stream in streams:
+        stream.work(between_steps)
+
+
 @pytest.fixture
 def model():
-    model = ModelThread()
+    model = ModelThread(caption)
     yield model
     model.close()
 
@@ -66,6 +71,23 @@ def test_streams_take_turns_clip_by_clip(model):
         stream.done.wait()
     clips = [note[0] for note in notes if note.endswith(".0")]
     assert clips == list("abc") * 4
+
+
+def test_several_streams_at_once_are_those_that_waited_longest():
+    notes, turns = [], []
+
+    def note(streams, between_steps):
+        turns.append([stream.name for stream in streams])
+        caption(streams, between_steps)
+
+    model = ModelThread(note, captions_at_once=3)
+    streams = [Stream(name, 3, notes) for name in "abcde"]
+    with model._changed:  # all at once
+        open_gates(model, *streams)
+    for stream in streams:
+        stream.done.wait()
+    model.close()
+    assert turns == [list("abc"), list("dea"), list("bcd"), list("eab"), list("cde")]
 
 
 def test_a_stream_that_always_has_work_does_not_starve_one_that_seldom_has(model):
@@ -151,7 +173,7 @@ def test_an_answer_nobody_waits_for_ends(model):
 
 
 def test_closing_refuses_answers():
-    model = ModelThread()
+    model = ModelThread(caption)
     job = AnswerJob(lambda put: steps_of("endless", 10**9, []))
     model.answer(job)
     model.close()

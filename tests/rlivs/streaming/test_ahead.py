@@ -29,14 +29,14 @@ def test_the_next_clip_is_decoded_while_one_is_captioned(make_engine, film, monk
             yield clip
         asked[3].set()
 
-    real, during = session.caption_clip, []
+    real, during = session.caption_ready, []
 
-    def spy(backbone, tap, clip, *rest):
-        assert asked[clip.index + 1].wait(PATIENCE)
-        during.append(clip.index)
-        return real(backbone, tap, clip, *rest)
+    def spy(backbone, tap, ready, *rest):
+        assert asked[ready.clip.index + 1].wait(PATIENCE)
+        during.append(ready.clip.index)
+        return real(backbone, tap, ready, *rest)
 
-    monkeypatch.setattr(session, "caption_clip", spy)
+    monkeypatch.setattr(session, "caption_ready", spy)
     engine = make_engine()
     assert len(list(engine.open("film").caption_clips(clips()))) == 3
     assert during == [0, 1, 2]

@@ -45,3 +45,5 @@ FAMILIES: dict[str, Family] = {
 }
 # and other sizes of a family, where they have other parts
 VARIANTS: dict[str, Family] = {**FAMILIES, "gemma4-larger": gemma4.LARGER_FAMILY}
+# Those with windows, so that a decode step is no replay of the one before.
+SLIDING = {"gemma4", "gemma4-larger"}
