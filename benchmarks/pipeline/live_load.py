@@ -1,8 +1,8 @@
 """Many live streams and askers on one model for some minutes: fairness, lag, answers, memory.
 
-    python benchmarks/pipeline/live_load.py --minutes 10 [--streams 8] [--askers 4] [--speed 1]
+    python benchmarks/pipeline/live_load.py --minutes 10 [--streams 8] [--askers 4] [--speed 1] [--at-once 1]
 
-Each stream plays the demo film over and over against the clock, `--speed` times as fast as it is; each asker asks one
+Up to `--at-once` streams are captioned side by side. Each stream plays the demo film over and over against the clock, `--speed` times as fast as it is; each asker asks one
 stream after another the demo's questions. Ends with exit code 1 if no caption came for a minute, a question had no
 answer, the streams' captions differ by more than 20 %, or resident memory grew by more than 5 % from the second to the
 last quarter. Prompts grow with the captions up to `--budget` tokens (700 are 30 captions, as many as the shipped model
@@ -120,6 +120,7 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--askers", type=int, default=4)
     parser.add_argument("--speed", type=float, default=1.0)
+    parser.add_argument("--at-once", type=int, default=1, help="streams that are captioned side by side")
     parser.add_argument("--model", default="tiny-onevision")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--budget", type=int, default=700, help="tokens of captions in an answer's prompt")
@@ -127,7 +128,8 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    config = load_config(DEMO / "demo.yaml", {"context_budget": options.budget})
+    overrides = {"context_budget": options.budget, "captions_at_once": options.at_once}
+    config = load_config(DEMO / "demo.yaml", overrides)
     questions = [item["question"] for item in json.loads((DEMO / "demo.json").read_text())["questions"]]
     film = open_video(DEMO / "demo.mp4")
     pictures = list(film.frames())
@@ -186,6 +188,7 @@ def main() -> int:
         "streams": options.streams,
         "askers": options.askers,
         "speed": options.speed,
+        "at_once": options.at_once,
         "budget": options.budget,
         "clips": sum(counts),
         "fewest_clips": min(counts),

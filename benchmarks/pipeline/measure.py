@@ -37,7 +37,7 @@ from benchmarks.pipeline.shapes import FULL, MODELS, TOY, TOYS, Model, Work
 from benchmarks.pipeline.ways import WAYS, Generate, Ours
 from rlivs.backbones import Prompt, VisualTokens
 from rlivs.config import PipelineConfig
-from rlivs.decoding import decode_text, graph
+from rlivs.decoding import decode_text, graph, side_by_side_refusal
 from rlivs.decoding.greedy import begin_steps
 from rlivs.memory.embedders import LanguageModelEmbedder
 from rlivs.memory.store import Caption, CaptionStore
@@ -45,11 +45,14 @@ from rlivs.memory.visual import SelectedTokens, VisualMemory
 from rlivs.streaming.answering import answer_prompt, caption_line
 from rlivs.streaming.captioning import caption_ready, ready_clip
 from rlivs.streaming.session import Session
+from rlivs.streaming.together import caption_clips
 from rlivs.video import VideoClip, iter_clips
 
 CLIP_REPEATS = 5
 STREAM_CLIPS = 4
 QUESTIONS_SHARE = 0.6  # of the time, for the questions
+AT_ONCE = (4, 16)
+TOGETHER_SHARE = 0.1  # of the time left, for captions side by side
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,9 @@ def measure(model: Model, way: str, work: Work, device: torch.device, seconds: f
     weights = bench.floors.weight_bytes / GIB
     yield bench.row("weights", peak=weights, note=f"{bench.floors.step_bytes / GIB:.3f} GiB of them read by a step")
     try:
-        parts = (_clips, _streams, _questions, _kernels) if isinstance(bench.way, Ours) else (_clips, _questions)
+        parts: list[Callable[[Bench], Iterator[Row]]] = [_clips, _questions]
+        if isinstance(bench.way, Ours):
+            parts = [_clips, _together, _streams, _questions, _kernels]
         for part in parts:
             try:
                 yield from part(bench)
@@ -251,6 +256,33 @@ def _caption_stages(bench: Bench, visual: VisualTokens, prompt: Prompt, seconds:
         with way.tap.paused():
             way.text(prompt, work.caption_tokens, marks)
         yield bench.row("caption token, not scored", marks.milliseconds()[1:], floor=bench.floors.step())
+
+
+def _together(bench: Bench) -> Iterator[Row]:
+    """Clips of several streams captioned side by side, each with a full memory of its own."""
+    work, backbone, device = bench.work, bench.backbone, bench.device
+    assert isinstance(bench.way, Ours)
+    tap, refusal = bench.way.tap, side_by_side_refusal(backbone.model)
+    if refusal is not None:
+        yield bench.row("clips at once", note=refusal)
+        return
+    memory = _full_memory(bench, backbone.encode(bench.frames, bench.times))
+    ready = ready_clip(backbone, _clip(bench, 0), memory, bench.config)
+    for count in AT_ONCE:
+        moments: list[float] = []
+
+        def clips(count: int = count, moments: list[float] = moments) -> None:
+            moments.clear()
+            caption_clips(backbone, tap, [ready] * count, bench.config, lambda: moments.append(time.perf_counter()))
+
+        forget_peak(device)
+        took = bench.repeat(clips, 2, TOGETHER_SHARE * bench.left() / len(AT_ONCE))
+        steps = [1e3 * (end - begin) for begin, end in itertools.pairwise(moments[count:])]
+        note = f"a step of all; {1e3 * count / quantiles(steps).p50:.0f} tokens a second"
+        yield bench.row(f"caption step, {count} at once", steps, floor=bench.floors.step(), note=note)
+        times = [each / count for each in took]
+        note = f"a clip; prompts of {ready.prompt.length}, {work.caption_tokens} tokens; not encoded"
+        yield bench.row(f"clip, {count} at once", times, peak=peak_gib(device), note=note)
 
 
 def _streams(bench: Bench) -> Iterator[Row]:

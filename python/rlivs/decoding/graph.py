@@ -58,14 +58,14 @@ class GraphedSteps(FixedSteps):
         super().__init__(model, prompts, max_new_tokens)
         self._stream = _side_stream(self.token.device)
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._warm = False
+        self._warm = self._no_room = False
 
     def step(self) -> None:
         if not self._warm:
             self._beside(super().step)
             self._warm = True
             return
-        if self._graph is None and self.decoder not in _refused:
+        if self._graph is None and self.decoder not in _refused and not self._no_room:
             self._capture()
         if self._graph is None:
             super().step()
@@ -81,6 +81,9 @@ class GraphedSteps(FixedSteps):
         except (RuntimeError, ValueError) as error:
             # Nothing has run: the counts on the host are put back to those on the device.
             self.fed.start, self.fed.stop = start, stop
+            if isinstance(error, torch.OutOfMemoryError):  # there may be room for the next text's
+                self._no_room = True
+                return
             _refused[self.decoder] = (str(error).splitlines() or [type(error).__name__])[0]
             _log.warning("decoding runs without a CUDA graph: %s", _refused[self.decoder])
             return

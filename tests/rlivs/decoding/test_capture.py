@@ -100,6 +100,22 @@ def test_short_texts_capture_nothing(backbone, played):
     assert not played
 
 
+def test_where_memory_is_short_the_next_text_is_captured_again(backbone, played, monkeypatch):
+    monkeypatch.setattr(backbone, "eos_token_ids", ())
+    real_end, room = PlayedGraph.capture_end, [False, True]
+
+    def end(self):
+        real_end(self)
+        if not room.pop(0):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(PlayedGraph, "capture_end", end)
+    for seed in range(2):
+        prompt = random_prompt(seed)
+        assert torch.equal(generate_greedily(backbone, prompt, 6), plain(backbone, prompt, 6, monkeypatch))
+    assert [what for what, _ in played] == ["capture", "capture"] + ["replay"] * 4
+
+
 def test_where_capturing_fails_steps_go_on_and_it_is_said_once(backbone, played, monkeypatch, caplog):
     monkeypatch.setattr(backbone, "eos_token_ids", ())
 
