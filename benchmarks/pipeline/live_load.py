@@ -2,10 +2,10 @@
 
     python benchmarks/pipeline/live_load.py --minutes 10 [--streams 8] [--askers 4] [--speed 1] [--at-once 1]
 
-Up to `--at-once` streams are captioned side by side. Each stream plays the demo film over and over against the clock, `--speed` times as fast as it is; each asker asks one
-stream after another the demo's questions. Ends with exit code 1 if no caption came for a minute, a question had no
-answer, the streams' captions differ by more than 20 %, or resident memory grew by more than 5 % from the second to the
-last quarter. Prompts grow with the captions up to `--budget` tokens (700 are 30 captions, as many as the shipped model
+Each stream plays the demo film over and over against the clock, `--speed` times as fast as it is; up to `--at-once` of
+them are captioned side by side. Each asker asks one stream after another the demo's questions. Ends with exit code 1 if
+no caption came for a minute, a question had no answer, the streams' captions differ by more than 20 %, or resident
+memory grew by more than 5 % from the second to the last quarter. Prompts grow with the captions up to `--budget` tokens (700 are 30 captions, as many as the shipped model
 was trained on), and with them what an answer takes in memory and time. Figures are added to the CSV, one row a run, and
 the samples to the file beside it.
 """

@@ -181,11 +181,11 @@ def test_a_text_ends_where_it_should_when_tokens_come_late(ending, monkeypatch):
     monkeypatch.setattr(ending.model.generation_config, "eos_token_id", list(ending.eos_token_ids))
 
     class Late(TokenReader):
-        def __init__(self, capacity, device):
+        def __init__(self, capacity, batch, device):
             self._waiting = []
 
         def put(self, token):
-            self._waiting.append(int(token))
+            self._waiting.append(token[:, 0].tolist())
             return [self._waiting.pop(0)] if len(self._waiting) > RUN_AHEAD else []
 
         def rest(self):
