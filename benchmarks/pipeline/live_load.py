@@ -5,9 +5,9 @@
 Each stream plays the demo film over and over against the clock, `--speed` times as fast as it is; up to `--at-once` of
 them are captioned side by side. Each asker asks one stream after another the demo's questions. Ends with exit code 1 if
 no caption came for a minute, a question had no answer, the streams' captions differ by more than 20 %, or resident
-memory grew by more than 5 % from the second to the last quarter. Prompts grow with the captions up to `--budget` tokens (700 are 30 captions, as many as the shipped model
-was trained on), and with them what an answer takes in memory and time. Figures are added to the CSV, one row a run, and
-the samples to the file beside it.
+memory grew by more than 5 % from the second to the last quarter. Prompts grow with the captions up to `--budget` tokens
+(700 are 30 captions, as many as the shipped model was trained on), and with them what an answer takes in memory and
+time. Figures are added to the CSV, one row a run, and the samples to the file beside it.
 """
 
 from __future__ import annotations
