@@ -1,4 +1,4 @@
-"""`rlivs caption`: a video file into the caption memory."""
+"""`rlivs caption`: video files into the caption memory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import typer
 
 from rlivs.cli import options
 from rlivs.cli.terminal import messages, print_json, progress, quiet_libraries, working
+from rlivs.errors import InputError
 
 
 def caption(
-    video: Annotated[str, typer.Argument(help="The video file.")],
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="The video file, or several.")],
     memory: options.Memory = Path("captions.db"),
     stream: options.NewStream = None,
     model: options.Model = options.DEFAULT_MODEL,
@@ -28,30 +29,52 @@ def caption(
     report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML report to this file.")] = None,
     json: options.Json = False,
 ) -> None:
-    """Caption a video clip by clip, remember what matters, print captions as they come."""
+    """Caption videos clip by clip, remember what matters, print captions as they come.
+
+    Several videos become several streams, one after the other, or side by side: --set captions_at_once=8.
+    """
     settings = options.read_config(config, set_, fps=fps)
     device = options.parse_device(device)
     from rlivs.clock import parse_date_time
     from rlivs.video import check_video, count_clips
 
     start = None if starts_at is None else parse_date_time(starts_at)
-    check_video(video)
+    named = _streams(videos, stream)
+    alone = len(named) == 1
+    if not alone and (start is not None or report is not None):
+        raise InputError("--starts-at and --report are for one video; caption each by itself")
+    for video in videos:
+        check_video(video)
     quiet_libraries()
     from rlivs.streaming import StreamingVideoQA
     from rlivs.streaming.retelling import tell
+    from rlivs.streaming.videos import caption_videos
 
     with working("loading the model"):
         engine = StreamingVideoQA.from_pretrained(model, memory=memory, config=settings, device=device)
+    failed = []
     with engine:
-        name = stream or Path(video).stem
-        session = engine.open(name, source=str(Path(video).resolve()), resume=resume, starts_at=start)
-        total = count_clips(video, fps=settings.fps, frames_per_clip=settings.frames_per_clip)
-        with progress(f"captioning {Path(video).name}", total, session.next_clip) as advance:
-            for clip in session.watch(video):
+        known = {info.stream: engine.store.last_index(info.stream) + 1 for info in engine.store.streams()}
+        there = next((name for name in named if name in known), None)
+        if there is not None and not resume and not alone:
+            raise InputError(f"the memory already has a stream '{there}'; use --resume, or choose another memory")
+        counts = [count_clips(v, fps=settings.fps, frames_per_clip=settings.frames_per_clip) for v in videos]
+        total = None if None in counts else sum(count or 0 for count in counts)
+        done = sum(known.get(name, 0) for name in named)
+        what = Path(videos[0]).name if alone else f"{len(videos)} videos"
+        captioned = caption_videos(engine, named, resume=resume, starts_at=start)
+        with progress(f"captioning {what}", total, done) as advance:
+            for session, clip in captioned:
+                if isinstance(clip, Exception):
+                    if alone or not isinstance(clip, InputError):
+                        raise clip
+                    messages.print(f"rlivs: error: {session.name}: {clip}", markup=False)
+                    failed.append(session.name)
+                    continue
                 if json:
                     print_json(
                         {
-                            "stream": name,
+                            "stream": session.name,
                             "index": clip.index,
                             "start": clip.start,
                             "end": clip.end,
@@ -61,12 +84,32 @@ def caption(
                         }
                     )
                 else:
-                    typer.echo(f"{session.clock.tell_span(clip.start, clip.end)}  {clip.caption}")
+                    span = session.clock.tell_span(clip.start, clip.end)
+                    typer.echo(f"{span}  {clip.caption}" if alone else f"{session.name}  {span}  {clip.caption}")
                 advance()
         if report is not None:
             from rlivs.reports import write_report
 
-            write_report(tell(engine.store, name, title=Path(video).name), report)
+            write_report(tell(engine.store, next(iter(named)), title=what), report)
             messages.print(f"report: {report}")
         if not json:
-            messages.print(f"{session.next_clip} clips of stream '{name}' in {memory}")
+            clips = sum(engine.store.last_index(name) + 1 for name in named)
+            of = f"stream '{next(iter(named))}'" if alone else f"{len(named)} streams"
+            messages.print(f"{clips} clips of {of} in {memory}")
+    if failed:
+        raise InputError(f"{len(failed)} of {len(named)} videos were not captioned to their ends: {', '.join(failed)}")
+
+
+def _streams(videos: list[str], stream: str | None) -> dict[str, str]:
+    """The videos by the names of their streams."""
+    if stream is not None:
+        if len(videos) > 1:
+            raise InputError("--stream names one video's stream; leave it out for several")
+        return {stream: videos[0]}
+    named: dict[str, str] = {}
+    for video in videos:
+        name = Path(video).stem
+        if name in named:
+            raise InputError(f"{named[name]} and {video} would both be stream '{name}'; caption one with --stream NAME")
+        named[name] = video
+    return named

@@ -402,6 +402,6 @@ def caption_streams(streams: list[ServiceStream], between_steps: Callable[[], No
     taken = [(stream, clip) for stream in streams if (clip := stream.take()) is not None]
     if not taken:
         return
-    outcomes = process_together([(stream.session, clip) for stream, clip in taken], between_steps)
+    outcomes = process_together([(stream.session, clip, None) for stream, clip in taken], between_steps)
     for (stream, clip), outcome in zip(taken, outcomes, strict=True):
         stream.finish(clip, outcome)

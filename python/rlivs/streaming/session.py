@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
 from time import time as wall_time
@@ -109,10 +109,17 @@ class Session:
 
         Raises InputError for a file that cannot be read (see `rlivs.video.open_video`).
         """
-        clips = iter_clips(
-            path, fps=self.config.fps, frames_per_clip=self.config.frames_per_clip, first_clip=self.next_clip
-        )
-        yield from self.caption_clips(clips, on_token=on_token)
+        for clip, visual in self.unseen_clips(path):
+            yield self.process(clip, on_token=on_token, visual=visual)
+
+    def unseen_clips(self, path: str | Path) -> Generator[tuple[VideoClip, VisualTokens | None], None, None]:
+        """The clips of a video file that this stream has not seen yet, made ahead, as `process` takes them.
+
+        Raises InputError for a file that cannot be read (see `rlivs.video.open_video`).
+        """
+        config = self.config
+        clips = iter_clips(path, fps=config.fps, frames_per_clip=config.frames_per_clip, first_clip=self.next_clip)
+        return clips_ahead(clips, self._backbone)
 
     def caption_clips(
         self, clips: Iterable[VideoClip], *, on_token: Callable[[int], None] | None = None
@@ -267,9 +274,10 @@ class Session:
 
 
 def process_together(
-    turns: Sequence[tuple[Session, VideoClip]], between_steps: Callable[[], None] | None = None
+    turns: Sequence[tuple[Session, VideoClip, VisualTokens | None]], between_steps: Callable[[], None] | None = None
 ) -> list[CaptionedClip | Exception]:
-    """`Session.process` of one clip each of several sessions of one engine, captioned side by side.
+    """`Session.process` of one clip each, and its visual tokens if there are, of several sessions of one engine,
+    captioned side by side.
 
     What a session's clip raised stands in its place, and is no other's trouble. Where they cannot be captioned at once
     (the GPU's memory is too small, say), they are one after the other.
@@ -278,10 +286,10 @@ def process_together(
     outcomes: list[CaptionedClip | Exception | None] = [None] * len(turns)
     ready: dict[int, ReadyClip] = {}
     with first._turn:
-        for index, (session, clip) in enumerate(turns):
+        for index, (session, clip, visual) in enumerate(turns):
             try:
                 session._take(clip)
-                ready[index] = ready_clip(session._backbone, clip, session._memory.slots, session.config)
+                ready[index] = ready_clip(session._backbone, clip, session._memory.slots, session.config, visual)
             except Exception as error:
                 outcomes[index] = error
             if between_steps is not None:
