@@ -43,6 +43,7 @@ class SideBySideSteps(FixedSteps):
         self._key_starts = torch.tensor(self.starts, dtype=torch.int32, device=self.token.device)
         self._last_rows: dict[str, torch.Tensor] | None = None
 
+    @torch.no_grad()
     def prefill(self, between_prompts: Callable[[], None] | None = None) -> None:
         """Run all prompts but for their last positions; `between_prompts` is called between two."""
         states: list[list[Any]] = []

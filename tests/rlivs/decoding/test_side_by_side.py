@@ -76,6 +76,15 @@ def test_a_text_that_loops_is_cut_and_the_others_go_on(backbone, monkeypatch):
     assert generate_side_by_side(backbone, Spoken(looping, ending, long), [100] * 3) == [looping, ending[:41], long]
 
 
+def test_nothing_is_kept_for_gradients(tmp_path):
+    backbone = load_tiny_backbone(tmp_path, "llava_onevision")
+    backbone.model.requires_grad_(True)
+    one = begin_side_by_side(backbone.model, [random_prompt(1), random_prompt(2)], 4)
+    one.prefill()
+    generate_side_by_side(backbone, one, [4, 4])
+    assert not any(layer.keys.requires_grad or layer.values.requires_grad for layer in one._cache.layers)
+
+
 def test_steps_end_with_the_last_text(backbone, monkeypatch):
     monkeypatch.setattr(backbone, "eos_token_ids", ())
     known = []

@@ -52,6 +52,23 @@ def test_one_caption(twins, make_prompts, group, include_last_prompt_row, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("include_last_prompt_row", [True, False])
+def test_lengths_say_where_captions_end(twins, make_prompts, include_last_prompt_row, mode):
+    pair = group_twins(twins, 7)
+    prompt, lengths = make_prompts(pair, 3), [8, 1, 5]
+    with patch(pair.model, mode=mode) as handle:
+        # Where keys start is said, too, where it is not read from the mask.
+        starts = {} if mode == "rescore" else {"key_starts": [0, 3, 6]}
+        with handle.clip(prompt.columns, include_last_prompt_row, **starts):
+            ids = free_run(pair, prompt)
+        scores = handle.scores(ids, lengths)
+    expected = pair.expected(
+        handle.layers, prompt.embeds, prompt.mask, ids, prompt.columns, lengths, include_last_prompt_row
+    )
+    assert_same(scores, expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_caption_of_one_token_is_scored_by_the_row_that_produced_it(twins, make_prompts, mode):
     pair = group_twins(twins, 7)
     prompt = make_prompts(pair, 2)

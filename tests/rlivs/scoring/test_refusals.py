@@ -203,6 +203,29 @@ def test_ids_that_generate_did_not_return(pair, prompt):
         assert handle.scores(out).shape == (1, 9)
 
 
+@pytest.mark.parametrize("lengths", [[4, 4], [0], [5], []])
+def test_lengths_that_the_ids_do_not_have(pair, prompt, lengths):
+    with patch(pair.model) as handle:
+        with handle.clip(COLUMNS):
+            out = generate(pair, prompt)
+        with pytest.raises(InputError, match=r"do not fit ids \[1, 4\]; give one a row, 1 to 4"):
+            handle.scores(out, lengths)
+
+
+def test_key_starts_that_are_not_one_a_row(pair, prompt):
+    with patch(pair.model) as handle:
+        with handle.clip(COLUMNS, key_starts=[0, 3]):
+            out = generate(pair, prompt)
+        with pytest.raises(InputError, match="key_starts has 2 entries for 1 rows; give one a batch row"):
+            handle.scores(out)
+    with (
+        patch(pair.model, mode="rescore") as handle,
+        pytest.raises(InputError, match="leave key_starts out"),
+        handle.clip(COLUMNS, key_starts=[0]),
+    ):
+        raise AssertionError("the clip was opened")
+
+
 def test_the_prompts_end_ran_outside_the_clip(pair, prompt):
     cache = DynamicCache()
     with patch(pair.model) as handle, torch.no_grad():
