@@ -52,7 +52,7 @@ class PipelineConfig(BaseModel):
 
     # Many streams
     captions_at_once: int = Field(
-        1, ge=1, le=256, description="streams of a service that are captioned side by side, in one batch"
+        1, ge=1, le=256, description="streams, or videos, that are captioned side by side, in one batch"
     )
 
     # Answers (section 3.3)
