@@ -46,6 +46,7 @@ def test_one_graph_serves_every_clip(twins, make_words, mode):
         torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_a_model_that_was_compiled_before(twins, make_prompts):
     """The prompt runs compiled, too."""
     pair = twins("qwen2", num_hidden_layers=2)
