@@ -51,7 +51,7 @@ from rlivs.video import VideoClip, iter_clips
 CLIP_REPEATS = 5
 STREAM_CLIPS = 4
 QUESTIONS_SHARE = 0.6  # of the time, for the questions
-AT_ONCE = (4, 16)
+AT_ONCE = {"cuda": (4, 16), "cpu": (4,)}
 TOGETHER_SHARE = 0.1  # of the time left, for captions side by side
 
 
@@ -268,7 +268,8 @@ def _together(bench: Bench) -> Iterator[Row]:
         return
     memory = _full_memory(bench, backbone.encode(bench.frames, bench.times))
     ready = ready_clip(backbone, _clip(bench, 0), memory, bench.config)
-    for count in AT_ONCE:
+    sizes = AT_ONCE[device.type]
+    for count in sizes:
         moments: list[float] = []
 
         def clips(count: int = count, moments: list[float] = moments) -> None:
@@ -276,7 +277,7 @@ def _together(bench: Bench) -> Iterator[Row]:
             caption_clips(backbone, tap, [ready] * count, bench.config, lambda: moments.append(time.perf_counter()))
 
         forget_peak(device)
-        took = bench.repeat(clips, 2, TOGETHER_SHARE * bench.left() / len(AT_ONCE))
+        took = bench.repeat(clips, 2, TOGETHER_SHARE * bench.left() / len(sizes))
         steps = [1e3 * (end - begin) for begin, end in itertools.pairwise(moments[count:])]
         note = f"a step of all; {1e3 * count / quantiles(steps).p50:.0f} tokens a second"
         yield bench.row(f"caption step, {count} at once", steps, floor=bench.floors.step(), note=note)

@@ -49,8 +49,11 @@ def ready_clips(backbone, config):
     return found
 
 
-@pytest.mark.parametrize("change", [{}, {"include_last_prompt_row": False, "cut_repetition": True}], ids=["", "other"])
-@pytest.mark.parametrize("mode", ["deferred", "fused"])
+@pytest.mark.parametrize(
+    ("mode", "change"),
+    [("deferred", {}), ("fused", {"include_last_prompt_row": False, "cut_repetition": True})],
+    ids=["deferred", "fused"],
+)
 def test_clips_at_once_leave_what_each_leaves_alone(backbone, mode, change):
     config = CONFIG.model_copy(update=change)
     ready = ready_clips(backbone, config)
