@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
 from time import time as wall_time
@@ -109,17 +109,12 @@ class Session:
 
         Raises InputError for a file that cannot be read (see `rlivs.video.open_video`).
         """
-        for clip, visual in self.unseen_clips(path):
-            yield self.process(clip, on_token=on_token, visual=visual)
+        yield from self.caption_clips(self.unseen_clips(path), on_token=on_token)
 
-    def unseen_clips(self, path: str | Path) -> Generator[tuple[VideoClip, VisualTokens | None], None, None]:
-        """The clips of a video file that this stream has not seen yet, made ahead, as `process` takes them.
-
-        Raises InputError for a file that cannot be read (see `rlivs.video.open_video`).
-        """
+    def unseen_clips(self, path: str | Path) -> Iterator[VideoClip]:
+        """The clips of a video file that this stream has not seen yet; see `rlivs.video.iter_clips`."""
         config = self.config
-        clips = iter_clips(path, fps=config.fps, frames_per_clip=config.frames_per_clip, first_clip=self.next_clip)
-        return clips_ahead(clips, self._backbone)
+        return iter_clips(path, fps=config.fps, frames_per_clip=config.frames_per_clip, first_clip=self.next_clip)
 
     def caption_clips(
         self, clips: Iterable[VideoClip], *, on_token: Callable[[int], None] | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rlivs.backbones import VisualTokens
 from rlivs.errors import InputError
+from rlivs.streaming.ahead import clips_ahead
 from rlivs.streaming.captioning import CaptionedClip
 from rlivs.streaming.engine import StreamingVideoQA
 from rlivs.streaming.session import Session, process_together
@@ -31,33 +32,28 @@ def caption_videos(
     and the others go on. resume, starts_at: as in `engine.open`. Raises InputError for a stream that cannot be opened.
     """
     waiting = deque(videos.items())
-    going: list[tuple[Session, Clips]] = []
+    going: dict[Session, Clips] = {}
     try:
         while waiting or going:
             while waiting and len(going) < engine.config.captions_at_once:
                 name, path = waiting.popleft()
                 source = str(Path(path).resolve())
                 session = engine.open(name, source=source, resume=resume, starts_at=starts_at)
-                going.append((session, session.unseen_clips(path)))
+                going[session] = clips_ahead(session.unseen_clips(path), engine.backbone)
             turns = []
-            for session, clips in list(going):
+            for session, clips in list(going.items()):
                 try:
                     clip, visual = next(clips)
                     turns.append((session, clip, visual))
                 except StopIteration:
-                    going.remove((session, clips))
+                    del going[session]
                 except InputError as error:
-                    going.remove((session, clips))
+                    del going[session]
                     yield session, error
-            failed = []
             for (session, _, _), outcome in zip(turns, process_together(turns) if turns else (), strict=True):
                 if isinstance(outcome, Exception):
-                    failed.append(session)
+                    going.pop(session).close()
                 yield session, outcome
-            for session, clips in list(going):
-                if session in failed:
-                    clips.close()
-                    going.remove((session, clips))
     finally:
-        for _, clips in going:
+        for clips in going.values():
             clips.close()
