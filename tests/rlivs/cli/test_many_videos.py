@@ -85,6 +85,21 @@ def test_a_video_that_breaks_off_does_not_stop_the_others(rlivs, films, alone, t
     assert told(memory) == alone
 
 
+def test_a_clip_that_cannot_be_captioned_ends_its_video_alone(rlivs, films, alone, tmp_path, monkeypatch):
+    real = session.Session._remember
+
+    def full(self, result):
+        if (self.name, result.index) == ("front", 1):
+            raise InputError("the disk is full")
+        real(self, result)
+
+    monkeypatch.setattr(session.Session, "_remember", full)
+    memory = tmp_path / "captions.db"
+    outcome = rlivs("caption", *films, "--memory", memory, *FAST, *TOGETHER)
+    assert outcome.code == 2 and "front: the disk is full" in outcome.err
+    assert told(memory) == alone | {"front": alone["front"][:1]}
+
+
 def test_what_is_for_one_video_is_refused_for_several(rlivs, films, film, tmp_path):
     memory = tmp_path / "captions.db"
     shutil.copy(film, tmp_path / "front.mp4")
