@@ -1,4 +1,4 @@
-"""Triton's interpreter where there is no GPU, for every test; a film and a server for what the documents say."""
+"""Triton's interpreter where there is no GPU, for every test; a GPU or its stand-in; a film and a server for what the documents say."""
 
 import os
 import shlex
@@ -15,7 +15,18 @@ if not torch.cuda.is_available():
 
 import pytest
 from documents import cut_film
+from stand_in_gpu import stand_in_gpu
 from waiting import wait_for
+
+
+@pytest.fixture
+def gpu():
+    """A GPU: that of the machine (None), or, where it has none, a stand-in."""
+    if torch.cuda.is_available():
+        yield None
+    else:
+        with stand_in_gpu() as device:
+            yield device
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,28 +18,41 @@ ROTATING = (
 )  # fmt: skip
 
 
-@contextmanager
-def fewer_operations(decoder: nn.Module) -> Iterator[None]:
-    """While open, RMS norms are one operation in place of eight, and rotations four in place of ten.
+# Norms of transformers that scale by 1 + weight, in float32, and those that a gate follows.
+SCALED_FROM_ONE = ("Qwen3_5RMSNorm", "Qwen3_5MoeRMSNorm")
+GATED = ("Qwen3_5RMSNormGated", "Qwen3_5MoeRMSNormGated")
 
-    Modules keep their weights and hooks. Products are rounded once where transformers rounds parts of them first.
+
+class FewerOperations:
+    """While entered, RMS norms are one operation in place of eight, and rotations four in place of ten.
+
+    Made once a text and entered for each of its steps. Modules keep their weights and hooks. Products are rounded once
+    where transformers rounds parts of them first.
     """
-    rotation = _Rotation()
-    replaced = []
-    for module in decoder.modules():
-        forward = _forward(module, rotation)
-        if forward is not None and "forward" not in vars(module):  # else someone has wrapped it
-            module.forward = forward  # type: ignore[method-assign]
-            replaced.append(module)
-    try:
-        yield
-    finally:
-        for module in replaced:
-            del module.forward
+
+    def __init__(self, decoder: nn.Module) -> None:
+        rotation = _Rotation()
+        found = [(module, _forward(module, rotation)) for module in decoder.modules()]
+        self._forwards = [(module, forward) for module, forward in found if forward is not None]
+        self._replaced: list[nn.Module] = []
+
+    def __enter__(self) -> None:
+        for module, forward in self._forwards:
+            if "forward" not in vars(module):  # else someone has wrapped it
+                module.forward = forward  # type: ignore[method-assign]
+                self._replaced.append(module)
+
+    def __exit__(self, *error: object) -> None:
+        while self._replaced:
+            del self._replaced.pop().forward
 
 
 def _forward(module: Any, rotation: _Rotation) -> Callable[..., Any] | None:
     name = type(module).__name__
+    if name in SCALED_FROM_ONE:
+        return partial(_normalise_from_one, 1 + module.weight.float(), float(module.eps))
+    if name in GATED:
+        return partial(_normalise_and_gate, module.weight, float(module.variance_epsilon))
     if name.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
         return partial(_normalise, module.weight, float(module.variance_epsilon))
     if name in ROTATING:
@@ -50,6 +62,18 @@ def _forward(module: Any, rotation: _Rotation) -> Callable[..., Any] | None:
 
 def _normalise(weight: torch.Tensor, epsilon: float, hidden_states: torch.Tensor) -> torch.Tensor:
     return nn.functional.rms_norm(hidden_states, weight.shape, weight, epsilon)
+
+
+def _normalise_from_one(scale: torch.Tensor, epsilon: float, x: torch.Tensor) -> torch.Tensor:
+    """`scale`: 1 + weight, float32."""
+    return nn.functional.rms_norm(x.float(), scale.shape, scale, epsilon).to(x.dtype)
+
+
+def _normalise_and_gate(
+    weight: torch.Tensor, epsilon: float, hidden_states: torch.Tensor, gate: torch.Tensor
+) -> torch.Tensor:
+    normal = nn.functional.rms_norm(hidden_states, weight.shape, weight, epsilon)
+    return (normal * nn.functional.silu(gate.float())).to(hidden_states.dtype)
 
 
 class _Rotation:

@@ -14,7 +14,7 @@ from transformers.cache_utils import LinearAttentionLayer, StaticLayer
 
 import rlivs_kernels
 from rlivs.backbones.protocol import Prompt
-from rlivs.decoding.fewer import fewer_operations
+from rlivs.decoding.fewer import FewerOperations
 from rlivs.decoding.steps import Steps
 
 # Cache lengths are multiples of this, so that the next text's cache fits the memory of the last one's.
@@ -48,13 +48,14 @@ class FixedSteps(Steps):
             for kind in layer_kinds(model.get_decoder().config)
         ]
         super().__init__(model, prompts, Cache(layers=layers))
+        self._fewer = FewerOperations(self.decoder)
 
     def prefill(self) -> None:
         super().prefill()
         self.fed.count_on_device()
 
     def step(self) -> None:
-        with fewer_operations(self.decoder):
+        with self._fewer:
             super().step()
 
     def _run(self, **inputs: Any) -> torch.Tensor:

@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import LinearAttentionLayer
 
 from rlivs.backbones.protocol import Backbone, Prompt
-from rlivs.decoding.fewer import fewer_operations
+from rlivs.decoding.fewer import FewerOperations
 from rlivs.decoding.fixed import FixedLayer, FixedSteps
 from rlivs.decoding.graph import GraphedSteps, can_capture, has_plain_attention, only_device
 from rlivs.decoding.reading import TokenReader
@@ -71,7 +71,7 @@ class SideBySideSteps(FixedSteps):
             super().step()
             return
         rows, self._last_rows = self._last_rows, None
-        with fewer_operations(self.decoder):
+        with self._fewer:
             self._choose(self._run(**rows))
 
 

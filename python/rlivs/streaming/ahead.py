@@ -41,6 +41,8 @@ def clips_ahead(
                     encoder.hand_over(visual, ready)
                 yield clip, visual
     finally:
+        if encoder is not None:
+            encoder.leave()
         close = getattr(coming_clips, "close", None)
         if close is not None:
             close()
@@ -74,3 +76,7 @@ class _Encoder:
         stream.wait_event(ready)
         for tensor in (visual.embeddings, *visual.extras.values()):
             tensor.record_stream(stream)
+
+    def leave(self) -> None:
+        """Let the current stream come after all of this one: a clip nobody took may still be read, and its model freed."""
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)

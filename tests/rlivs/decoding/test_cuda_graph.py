@@ -1,4 +1,4 @@
-"""On a CUDA device: captured steps choose and score what plain ones do, again and again, beside other work."""
+"""On a GPU or its stand-in: captured steps choose and score what plain ones do, again and again, beside other work."""
 
 import logging
 import threading
@@ -10,14 +10,18 @@ from tiny_models import load_tiny_backbone
 
 from rlivs.backbones import Prompt, load_backbone
 from rlivs.decoding import begin_side_by_side, fixed, generate_greedily, generate_side_by_side, graph, greedy
-from rlivs.decoding.fewer import fewer_operations
+from rlivs.decoding.fewer import FewerOperations
 from rlivs.scoring import patch
 
-pytestmark = pytest.mark.gpu
+
+@pytest.fixture
+def times(gpu):
+    """How often what is repeated is: a tenth as often on a stand-in, which is slow."""
+    return lambda often: often if gpu is None else often // 10
 
 
 @pytest.fixture(params=["llava_onevision", "qwen2_5_vl", "qwen3_5"])
-def both(request, tmp_path):
+def both(request, tmp_path, gpu):
     """The same weights on the CPU and on the GPU, in float32, with texts that end early."""
     torch.backends.cuda.matmul.allow_tf32 = False
     on_cpu = load_tiny_backbone(tmp_path, request.param)
@@ -27,7 +31,7 @@ def both(request, tmp_path):
 
 
 @pytest.fixture
-def counted(monkeypatch):
+def counted(gpu):
     """How often graphs were captured and replayed."""
     counts = {"capture": 0, "replay": 0}
     real = torch.cuda.CUDAGraph
@@ -41,19 +45,20 @@ def counted(monkeypatch):
             counts["replay"] += 1
             return super().replay()
 
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Counted)
-    return counts
+    with pytest.MonkeyPatch.context() as patcher:
+        patcher.setattr(torch.cuda, "CUDAGraph", Counted)
+        yield counts
 
 
 def on_cuda(prompt):
     return Prompt(prompt.inputs_embeds.cuda(), prompt.columns)
 
 
-def test_captured_steps_choose_and_score_the_same(both):
+def test_captured_steps_choose_and_score_the_same(both, times):
     on_cpu, on_gpu = both
     assert graph.can_capture(on_gpu.model)
     with patch(on_cpu.model, layers="all") as cpu_handle, patch(on_gpu.model, layers="all") as gpu_handle:
-        for seed in range(60):
+        for seed in range(times(60)):
             prompt, limit = random_prompt(seed, 12), 1 + seed % 40
             with cpu_handle.clip(prompt.columns, prompt_length=prompt.length):
                 ids = generate_greedily(on_cpu, prompt, limit)
@@ -67,13 +72,13 @@ def test_captured_steps_choose_and_score_the_same(both):
 
 @pytest.mark.parametrize("mode", ["deferred", "fused"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-def test_a_replay_is_bit_for_bit_a_plain_step(tmp_path, monkeypatch, counted, mode, dtype):
+def test_a_replay_is_bit_for_bit_a_plain_step(tmp_path, monkeypatch, counted, times, mode, dtype):
     load_tiny_backbone(tmp_path, "llava_onevision")
     backbone = load_backbone(tmp_path, device="cuda", dtype=dtype)
     backbone.eos_token_ids = ()
     monkeypatch.setattr(backbone.model.generation_config, "eos_token_id", None)
     with patch(backbone.model, layers="all", mode=mode) as handle:
-        for seed in range(6):
+        for seed in range(times(20)):
             prompt = random_prompt(seed, 12)
             prompt, found = Prompt(prompt.inputs_embeds.to("cuda", dtype), prompt.columns), []
             for begin in (graph.GraphedSteps, fixed.FixedSteps):
@@ -83,7 +88,7 @@ def test_a_replay_is_bit_for_bit_a_plain_step(tmp_path, monkeypatch, counted, mo
                     found.append((ids, handle.scores(ids)))
             assert torch.equal(found[0][0], found[1][0])
             assert torch.equal(found[0][1], found[1][1])
-    assert counted == {"capture": 6, "replay": 6 * 38}
+    assert counted == {"capture": times(20), "replay": times(20) * 38}
 
 
 @pytest.mark.parametrize("mode", ["deferred", "fused"])
@@ -127,7 +132,7 @@ def test_captured_texts_may_take_turns(both):
     assert in_turns(on_gpu, [on_cuda(prompt) for prompt in prompts], 20) == in_turns(on_cpu, prompts, 20)
 
 
-def test_other_threads_may_use_the_device_meanwhile(both, counted):
+def test_other_threads_may_use_the_device_meanwhile(both, counted, times):
     on_cpu, on_gpu = both
     on_cpu.eos_token_ids = on_gpu.eos_token_ids = ()
     done, failures = threading.Event(), []
@@ -145,7 +150,7 @@ def test_other_threads_may_use_the_device_meanwhile(both, counted):
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        for seed in range(30):
+        for seed in range(times(30)):
             prompt = random_prompt(seed, 12)
             assert torch.equal(
                 generate_greedily(on_gpu, on_cuda(prompt), 12).cpu(), generate_greedily(on_cpu, prompt, 12)
@@ -154,7 +159,7 @@ def test_other_threads_may_use_the_device_meanwhile(both, counted):
         done.set()
         thread.join()
     assert failures == []
-    assert counted == {"capture": 30, "replay": 30 * 10}
+    assert counted == {"capture": times(30), "replay": times(30) * 10}
 
 
 def test_what_cannot_be_captured_runs_as_it_is(both, counted, caplog):
@@ -178,17 +183,57 @@ def test_what_cannot_be_captured_runs_as_it_is(both, counted, caplog):
     assert decoder in graph._refused
 
 
-def test_captured_steps_do_not_gather_memory(both):
+def test_short_texts_capture_nothing(both, counted):
+    _, on_gpu = both
+    for count in (1, 2):
+        generate_greedily(on_gpu, on_cuda(random_prompt(0)), count)
+    assert counted == {"capture": 0, "replay": 0}
+
+
+def test_each_text_takes_the_memory_of_the_one_before(both, monkeypatch):
+    on_cpu, on_gpu = both
+    on_cpu.eos_token_ids = on_gpu.eos_token_ids = ()
+    pools, real = [], graph.GraphedSteps._record
+    monkeypatch.setattr(
+        graph.GraphedSteps, "_record", lambda self, one, pool: (pools.append((one, pool)), real(self, one, pool))
+    )
+    for seed, count in ((0, 9), (1, 30), (2, 3)):
+        prompt = random_prompt(seed)
+        ids = generate_greedily(on_gpu, on_cuda(prompt), count)
+        assert torch.equal(ids.cpu(), generate_greedily(on_cpu, prompt, count))
+    graphs = [one for one, _ in pools]
+    assert [pool for _, pool in pools] == [None, graphs[0].pool(), graphs[1].pool()]
+
+
+def test_where_memory_is_short_the_next_text_is_captured_again(both, counted, monkeypatch):
+    on_cpu, on_gpu = both
+    on_cpu.eos_token_ids = on_gpu.eos_token_ids = ()
+    real, room = torch.cuda.CUDAGraph.capture_end, [False, True]
+
+    def end(self):
+        real(self)
+        if not room.pop(0):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "capture_end", end)
+    for seed in range(2):
+        prompt = random_prompt(seed)
+        ids = generate_greedily(on_gpu, on_cuda(prompt), 6)
+        assert torch.equal(ids.cpu(), generate_greedily(on_cpu, prompt, 6))
+    assert counted == {"capture": 2, "replay": 4}
+
+
+def test_captured_steps_do_not_gather_memory(both, times):
     _, on_gpu = both
 
     def run(seed):
         generate_greedily(on_gpu, on_cuda(random_prompt(seed, 12)), 20)
         torch.cuda.synchronize()
 
-    for seed in range(40):
+    for seed in range(times(40)):
         run(seed)
     before = torch.cuda.memory_reserved()
-    for seed in range(500):
+    for seed in range(times(500)):
         run(seed)
     assert torch.cuda.memory_reserved() == before
 
@@ -198,6 +243,6 @@ def test_norms_are_one_operation(both):
     decoder = on_gpu.model.get_decoder()
     hidden = torch.randn(1, 1, 32, device="cuda")
     expected = decoder.norm(hidden)
-    with fewer_operations(decoder), torch.profiler.profile() as profile:
+    with FewerOperations(decoder), torch.profiler.profile() as profile:
         torch.testing.assert_close(decoder.norm(hidden), expected, rtol=1e-5, atol=1e-5)
     assert any("fused_rms_norm" in event.key for event in profile.key_averages())

@@ -1,4 +1,4 @@
-"""On a CUDA device: compiled static caches, and layers spread over devices."""
+"""On a GPU or its stand-in: static caches, and layers spread over devices."""
 
 import copy
 
@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_map
 
 from rlivs.scoring import patch
 
-pytestmark = pytest.mark.gpu
+pytestmark = pytest.mark.usefixtures("gpu")
 
 COLUMNS = slice(6, 15)
 
@@ -29,7 +29,7 @@ def check(pair, handle, scores, prompt, ids):
 @pytest.mark.parametrize("cache", [None, "static"])
 @pytest.mark.parametrize("mode", ["deferred", "fused", "rescore"])
 def test_generate(pair, make_prompts, mode, cache):
-    """With a static cache, generate compiles its steps and replays them as CUDA graphs."""
+    """With a static cache, on a real GPU, generate compiles its steps and replays them as CUDA graphs."""
     model, prompt = copy.deepcopy(pair.model).cuda(), make_prompts(pair, 2)
     with patch(model, mode=mode) as handle:
         for _ in range(2):

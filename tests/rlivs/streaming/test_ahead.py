@@ -1,6 +1,5 @@
 """The next clip is made while one is captioned, in order, with the same bits, and nothing is left running."""
 
-import contextlib
 import threading
 
 import pytest
@@ -93,48 +92,23 @@ def assert_same_bits(left, right):
         assert torch.equal(one.tokens.embeddings, other.tokens.embeddings)
 
 
-class FakeStream:
-    def wait_stream(self, other):
-        pass
-
-    def wait_event(self, event):
-        event.waited = True
-
-
-class FakeEvent:
-    waited = False
-
-    def record(self, stream):
-        assert isinstance(stream, FakeStream)
-
-
-def test_tokens_encoded_ahead_are_used_as_they_are(make_engine, film, backbone, monkeypatch):
-    """The way of a GPU, whose streams a CPU can only pretend to have."""
-    expected = list(make_engine().open("film").caption_clips(iter_clips(film, fps=4)))
-    current, encoded = FakeStream(), []
-    monkeypatch.setattr(ahead, "_on_one_gpu", lambda backbone: True)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: FakeStream())
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current)
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
-    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
-    real = backbone.encode
+def test_clips_encoded_ahead_on_a_gpu_have_the_same_bits(film, gpu, monkeypatch):
+    on_gpu = load_backbone("tiny-onevision", device="cuda")
+    config = PipelineConfig(fps=4, max_caption_tokens=24, memory_slots=2)
+    real, encoded = on_gpu.encode, []
 
     def spy(frames, times=None):
         encoded.append(threading.current_thread().name.startswith("rlivs-ahead"))
         return real(frames, times)
 
-    monkeypatch.setattr(backbone, "encode", spy)
-    assert_same_bits(expected, list(make_engine().open("film").caption_clips(iter_clips(film, fps=4))))
-    assert encoded == [True] * 3
-
-
-@pytest.mark.gpu
-def test_clips_encoded_ahead_on_a_gpu_have_the_same_bits(film):
-    on_gpu = load_backbone("tiny-onevision", device="cuda")
-    config = PipelineConfig(fps=4, max_caption_tokens=24, memory_slots=2)
+    monkeypatch.setattr(on_gpu, "encode", spy)
+    turns = 20 if gpu is None else 2
     with StreamingVideoQA(on_gpu, CaptionStore.open(":memory:"), config) as engine:
         one_by_one = engine.open("one by one")
         expected = [one_by_one.process(clip) for clip in iter_clips(film, fps=4)]
-        for turn in range(20):
+        for turn in range(turns):
             assert_same_bits(expected, list(engine.open(f"ahead {turn}").watch(film)))
+        left_early = engine.open("left early").watch(film)
+        next(left_early)
+        left_early.close()
+    assert encoded[:-2] == [False] * 3 + [True] * 3 * turns and not threads()

@@ -1,0 +1,227 @@
+"""Tensors that say they are on a GPU and hold their numbers in the host's memory, and what runs on them."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any
+
+import torch
+from stand_in_gpu.graphs import Call, Capture
+from stand_in_gpu.streams import Allocation, Device, size_of
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+# Operations whose result the host, or the shape of a tensor, depends on.
+READ_BY_THE_HOST = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2", "unique_dim"}
+READ_BY_THE_HOST |= {"unique_consecutive", "bincount", "allclose"}
+COPIES = {"copy_", "_to_copy"}
+# Beside the pointwise ones, what takes a number from the host as a tensor without dimensions.
+TAKES_A_NUMBER = {"fill_", "masked_fill_", "index_put_", "_index_put_impl_", "index_fill_"}
+
+
+
+def _histc(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return torch.histc(tensor.float(), *args, **kwargs).to(tensor.dtype)
+
+
+# What a GPU can do and a CPU cannot: counting whole numbers.
+LACKING = {"histc": _histc}
+
+
+class GpuTensor(Tensor):
+    """Device cuda:0; `held` has the numbers, `allocation` the memory it is a view of."""
+
+    held: Tensor
+    allocation: Allocation
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, held: Tensor, allocation: Allocation):
+        return Tensor._make_wrapper_subclass(
+            cls,
+            held.shape,
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            device=torch.device("cuda", 0),
+        )
+
+    def __init__(self, held: Tensor, allocation: Allocation) -> None:
+        self.held, self.allocation = held, allocation
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        return Runner.of_all.run(function, args, kwargs or {})
+
+    def tolist(self):
+        return self.cpu().tolist()
+
+    def data_ptr(self):
+        return self.held.data_ptr()
+
+    def record_stream(self, stream):
+        self.allocation.record_stream(stream)
+
+    def __format__(self, spec):
+        return self.item().__format__(spec) if self.dim() == 0 else object.__format__(self, spec)
+
+    def __repr__(self, **options):
+        return f"GpuTensor({self.held})"
+
+
+class OnEveryThread(TorchDispatchMode):
+    """Takes over what makes tensors on the device."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        return Runner.of_all.run(function, args, kwargs or {})
+
+
+class Runner:
+    """Runs operations on what GPU tensors hold, in the order of streams, and refuses what a GPU would refuse."""
+
+    of_all: Runner
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._pinned: dict[int, Tensor] = {}  # by address, and kept, so that no other tensor comes to lie there
+        self._inside = threading.local()
+
+    def run(self, function: Any, args: tuple, kwargs: dict) -> Any:
+        if getattr(self._inside, "deep", False):
+            return function(*args, **kwargs)
+        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        on_gpu = [t for t in given if isinstance(t, GpuTensor)]
+        target = kwargs.get("device")
+        result_on_gpu = bool(on_gpu) if target is None else torch.device(target).type == "cuda"
+        pinned = bool(kwargs.get("pin_memory"))
+        if not on_gpu and not result_on_gpu and not pinned:
+            return function(*args, **kwargs)
+        if _is_made_of_others(function):
+            with OnEveryThread():
+                return function.decompose(*args, **kwargs)
+        with self._device.lock:
+            return self._run(function, args, dict(kwargs), given, result_on_gpu, pinned)
+
+    def _run(
+        self, function: Any, args: tuple, kwargs: dict, given: list[Tensor], result_on_gpu: bool, pinned: bool
+    ) -> Any:
+        device, name = self._device, function.overloadpacket.__name__
+        stream = device.current
+        if "device" in kwargs:
+            kwargs["device"] = torch.device("cpu")
+        if pinned:
+            kwargs["pin_memory"] = False
+        self._check_devices(function, name, given)
+        written = _written(function, args, kwargs)
+        later = self._waits(name, args, kwargs, given, result_on_gpu)
+        capture: Capture | None = stream.capture if given or result_on_gpu else None
+        if capture is None:
+            stream.tick += 1
+            for tensor in given:
+                if isinstance(tensor, GpuTensor):
+                    tensor.allocation.use(stream, any(tensor is one for one in written), name)
+        held_args, held_kwargs = tree_map(lambda x: x.held if isinstance(x, GpuTensor) else x, (args, kwargs))
+        if capture is not None:
+            capture.before(given, written)
+        if later:
+            # a copy to the host that nobody waits for: its numbers arrive when the host waits
+            source = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, held_args[1])
+            arrive = _Arrival(held_args[0], source)
+            stream.under_way.append((stream.tick, arrive))
+            return args[0]
+        self._inside.deep = True
+        try:
+            found = LACKING.get(name, function)(*held_args, **held_kwargs)
+        finally:
+            self._inside.deep = False
+        result = self._results(found, given, result_on_gpu, capture)
+        if pinned:
+            self._pinned[result.data_ptr()] = result
+        if capture is not None:
+            capture.add(Call(LACKING.get(name, function), held_args, held_kwargs, found), given, result)
+        return result
+
+    def _check_devices(self, function: Any, name: str, given: list[Tensor]) -> None:
+        kinds = {isinstance(t, GpuTensor) for t in given}
+        if len(kinds) < 2 or name in COPIES or name in ("index", "index_put_", "index_put", "_index_put_impl_"):
+            return
+        numbers = torch.Tag.pointwise in function.tags or name in TAKES_A_NUMBER
+        apart = [t for t in given if not isinstance(t, GpuTensor)]
+        if not numbers or any(t.dim() for t in apart) or not isinstance(given[0], GpuTensor) and name.endswith("_"):
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({name})"
+            )
+
+    def _waits(self, name: str, args: tuple, kwargs: dict, given: list[Tensor], result_on_gpu: bool) -> bool:
+        """Let the host wait where the operation makes it; whether it is a copy that arrives later."""
+        if not any(isinstance(t, GpuTensor) for t in given) and not result_on_gpu:
+            return False
+        if name == "copy_":
+            to_host = not isinstance(args[0], GpuTensor)
+            across = to_host == isinstance(args[1], GpuTensor)
+            host = args[0] if to_host else args[1]
+            free = (len(args) > 2 and args[2] or kwargs.get("non_blocking")) and self._is_pinned(host)
+            if across and not free:
+                self._device.wait("copy_")
+            return bool(across and free and to_host)
+        if name == "_to_copy":
+            if result_on_gpu != isinstance(args[0], GpuTensor) and not self._is_pinned(args[0]):
+                self._device.wait("to")
+        elif name in READ_BY_THE_HOST and any(isinstance(t, GpuTensor) for t in given):
+            self._device.wait(name)
+        elif name in ("index", "index_put_", "_index_put_impl_", "index_put"):
+            for index in args[1]:
+                if index is not None and (index.dtype in (torch.bool, torch.uint8) or not isinstance(index, GpuTensor)):
+                    self._device.wait(name)
+        return False
+
+    def _is_pinned(self, tensor: Tensor) -> bool:
+        return not isinstance(tensor, GpuTensor) and tensor.untyped_storage().data_ptr() in self._pinned
+
+    def _results(self, found: Any, given: list[Tensor], on_gpu: bool, capture: Capture | None) -> Any:
+        homes = {t.held.untyped_storage().data_ptr(): t for t in given if isinstance(t, GpuTensor)}
+        same = {id(t.held): t for t in given if isinstance(t, GpuTensor)}
+
+        def wrap(one: Any) -> Any:
+            if not isinstance(one, Tensor):
+                return one
+            if id(one) in same:
+                wrapper = same[id(one)]
+                if wrapper.shape != one.shape or wrapper.stride() != one.stride():
+                    raise NotImplementedError("an operation changed a tensor's shape in place")
+                return wrapper
+            if not on_gpu:
+                return one
+            home = homes.get(one.untyped_storage().data_ptr()) if one.numel() else None
+            if home is not None:
+                return GpuTensor(one, home.allocation)
+            return GpuTensor(one, Allocation(self._device, size_of(one), self._device.current, capture is not None))
+
+        return tree_map(wrap, found)
+
+
+@functools.cache
+def _is_made_of_others(function: Any) -> bool:
+    """Where nothing is differentiated, such operations come whole."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), key)
+
+
+class _Arrival:
+    def __init__(self, target: Tensor, source: Tensor) -> None:
+        self._target, self._source = target, source
+
+    def __call__(self) -> None:
+        self._target.copy_(self._source)
+
+
+def _written(function: Any, args: tuple, kwargs: dict) -> list[Tensor]:
+    """The tensors that the operation writes to, by its schema."""
+    written = []
+    for index, argument in enumerate(function._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[index] if index < len(args) else kwargs.get(argument.name)
+            written += [t for t in tree_leaves(value) if isinstance(t, Tensor)]
+    return written
