@@ -1,4 +1,4 @@
-"""Triton's interpreter where there is no GPU, for every test; a GPU or its stand-in; a film and a server for what the documents say."""
+"""Where there is no GPU, Triton's interpreter and a stand-in; a film and a server for what the documents say."""
 
 import os
 import shlex

@@ -141,10 +141,15 @@ def test_graphs_of_one_pool_share_their_memory(device):
 
 
 def test_a_graph_whose_tensors_have_gone(device):
-    x, total = numbers(3), torch.zeros(3, device="cuda")
-    graph = captured(lambda: total.add_(x))
+    total = torch.zeros(3, device="cuda")
+
+    def add(x):
+        total.add_(x)
+
+    given = [numbers(3)]
+    graph = captured(lambda: add(*given))
     graph.replay()
-    del x
+    given.clear()
     with pytest.raises(Race, match="has gone"):
         graph.replay()
 

@@ -10,7 +10,6 @@ from transformers import DynamicCache
 from transformers.cache_utils import LinearAttentionLayer
 
 from rlivs.backbones.protocol import Backbone, Prompt
-from rlivs.decoding.fewer import FewerOperations
 from rlivs.decoding.fixed import FixedLayer, FixedSteps
 from rlivs.decoding.graph import GraphedSteps, can_capture, has_plain_attention, only_device
 from rlivs.decoding.reading import TokenReader

@@ -78,5 +78,5 @@ class _Encoder:
             tensor.record_stream(stream)
 
     def leave(self) -> None:
-        """Let the current stream come after all of this one: a clip nobody took may still be read, and its model freed."""
+        """Let the current stream come after this one, on which a clip that nobody took may still read the weights."""
         torch.cuda.current_stream(self._device).wait_stream(self._stream)

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import torch
+
 from stand_in_gpu.graphs import CUDAGraph
 from stand_in_gpu.streams import Device, Event, Race, Stream
 from stand_in_gpu.tensors import GpuTensor, OnEveryThread, Runner
@@ -75,7 +76,7 @@ def _device() -> Device:
 
 @contextlib.contextmanager
 def stand_in_gpu() -> Iterator[Device]:
-    """Within it, PyTorch has a GPU. Raises AssertionError at the end for memory that was freed under other streams' work."""
+    """Within it, PyTorch has a GPU. AssertionError at the end for memory that was freed under other streams' work."""
     assert not torch.cuda.is_available(), "there is a real one"
     _guard()
     device = _device()

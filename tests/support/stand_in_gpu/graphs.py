@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from stand_in_gpu.streams import Allocation, Device, Race
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
+
+from stand_in_gpu.streams import Allocation, Device, Race
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class Call:
     found: Any
 
     def again(self) -> None:
-        for old, new in zip(tree_leaves(self.found), tree_leaves(self.function(*self.args, **self.kwargs)), strict=True):
+        for old, new in zip(
+            tree_leaves(self.found), tree_leaves(self.function(*self.args, **self.kwargs)), strict=True
+        ):
             if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
                 old.copy_(new)
 
@@ -69,7 +72,9 @@ class Capture:
 
     def spoil(self) -> None:
         for tensor in self._made.values():
-            torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage()).fill_(0xFE if not tensor.is_floating_point() else 0xFF)
+            torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage()).fill_(
+                0xFE if not tensor.is_floating_point() else 0xFF
+            )
 
 
 class CUDAGraph:

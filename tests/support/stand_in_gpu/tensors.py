@@ -7,11 +7,12 @@ import threading
 from typing import Any
 
 import torch
-from stand_in_gpu.graphs import Call, Capture
-from stand_in_gpu.streams import Allocation, Device, size_of
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+
+from stand_in_gpu.graphs import Call, Capture
+from stand_in_gpu.streams import Allocation, Device, size_of
 
 # Operations whose result the host, or the shape of a tensor, depends on.
 READ_BY_THE_HOST = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2", "unique_dim"}
@@ -19,7 +20,6 @@ READ_BY_THE_HOST |= {"unique_consecutive", "bincount", "allclose"}
 COPIES = {"copy_", "_to_copy"}
 # Beside the pointwise ones, what takes a number from the host as a tensor without dimensions.
 TAKES_A_NUMBER = {"fill_", "masked_fill_", "index_put_", "_index_put_impl_", "index_fill_"}
-
 
 
 def _histc(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -149,9 +149,9 @@ class Runner:
             return
         numbers = torch.Tag.pointwise in function.tags or name in TAKES_A_NUMBER
         apart = [t for t in given if not isinstance(t, GpuTensor)]
-        if not numbers or any(t.dim() for t in apart) or not isinstance(given[0], GpuTensor) and name.endswith("_"):
+        if not numbers or any(t.dim() for t in apart) or (not isinstance(given[0], GpuTensor) and name.endswith("_")):
             raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({name})"
+                f"Expected all tensors on one device, but found at least two devices, cuda:0 and cpu: {name}"
             )
 
     def _waits(self, name: str, args: tuple, kwargs: dict, given: list[Tensor], result_on_gpu: bool) -> bool:
@@ -162,7 +162,7 @@ class Runner:
             to_host = not isinstance(args[0], GpuTensor)
             across = to_host == isinstance(args[1], GpuTensor)
             host = args[0] if to_host else args[1]
-            free = (len(args) > 2 and args[2] or kwargs.get("non_blocking")) and self._is_pinned(host)
+            free = ((len(args) > 2 and args[2]) or kwargs.get("non_blocking")) and self._is_pinned(host)
             if across and not free:
                 self._device.wait("copy_")
             return bool(across and free and to_host)

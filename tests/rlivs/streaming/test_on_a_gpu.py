@@ -1,0 +1,86 @@
+"""On a GPU or its stand-in: every family's streams are those of a CPU, and the host does not wait for tokens."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from families import FAMILIES, SLIDING, qwen
+from families.family import FRAME
+from random_prompts import ENDS
+from tiny_models import load_tiny_backbone
+
+from rlivs.backbones import load_backbone, preprocessing, qwen2_vl
+from rlivs.config import PipelineConfig
+from rlivs.decoding import graph
+from rlivs.memory.store import CaptionStore
+from rlivs.streaming import StreamingVideoQA
+from rlivs.video import VideoClip
+
+OPTIONS = {"fps": 2, "frames_per_clip": 4, "keep_tokens": 4, "memory_slots": 2, "max_answer_tokens": 6}
+
+
+@pytest.fixture(autouse=True)
+def small_clips(monkeypatch):
+    """Few tokens; and frames resized on the CPU, too, as a GPU does it, which rounds otherwise."""
+    monkeypatch.setattr(qwen2_vl, "TOKENS_PER_FRAME", qwen.TOKENS_PER_FRAME)
+    for module in [module for module in sys.modules.values() if vars(module).get("resize") is preprocessing.resize]:
+        monkeypatch.setattr(module, "resize", preprocessing.resize_in_float)
+
+
+def on_both(tmp_path, name):
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    both = load_tiny_backbone(tmp_path, name), load_backbone(tmp_path, device="cuda", dtype=torch.float32)
+    for backbone in both:
+        backbone.eos_token_ids = ENDS
+        backbone.model.generation_config.eos_token_id = list(ENDS)
+    return both
+
+
+def clips(count):
+    for index in range(count):
+        images = np.random.default_rng(index).integers(0, 256, (4, *FRAME, 3), dtype=np.uint8)
+        times = tuple(2 * index + step / 2 for step in range(4))
+        yield VideoClip(index, images, times, 2.0 * index, 2.0 * index + 2)
+
+
+def watched(backbone, **options):
+    """What a stream of five clips leaves behind, and the answer to a question about it."""
+    config = PipelineConfig(**{**OPTIONS, "max_caption_tokens": 9, **options})
+    with StreamingVideoQA(backbone, CaptionStore.open(":memory:"), config) as engine:
+        session = engine.open("film")
+        captioned = list(session.caption_clips(clips(5)))
+        return captioned, session.ask("What was there at 0:03?").text, engine.store.captions("film")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_stream_leaves_what_it_leaves_on_a_cpu(tmp_path, gpu, name):
+    cpu, on_gpu = on_both(tmp_path, name)
+    for scoring in ("deferred", "fused"):
+        expected, said, stored = watched(cpu, scoring=scoring)
+        found, answer, kept = watched(on_gpu, scoring=scoring)
+        assert answer == said
+        for one, other, record, expected_record in zip(found, expected, kept, stored, strict=True):
+            assert (one.caption, one.selected) == (other.caption, other.selected)
+            assert (record.text, record.selected) == (expected_record.text, expected_record.selected)
+            np.testing.assert_allclose(one.scores, other.scores, rtol=1e-3, atol=1e-6)
+            torch.testing.assert_close(one.tokens.embeddings.cpu(), other.tokens.embeddings, rtol=1e-3, atol=1e-4)
+    decoder = on_gpu.model.get_decoder()
+    assert graph.can_capture(on_gpu.model) == (decoder in graph._last_graphs) == (name not in SLIDING)
+    assert decoder not in graph._refused
+
+
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - SLIDING))
+def test_the_host_waits_no_more_for_longer_captions(tmp_path, gpu, name):
+    if gpu is None:
+        pytest.skip("a real GPU does not count the waits")
+    _, backbone = on_both(tmp_path, name)
+    backbone.eos_token_ids = ()
+    backbone.model.generation_config.eos_token_id = None
+    waits = []
+    for length in (6, 6, 30):
+        gpu.waits.clear()
+        captioned, _, _ = watched(backbone, max_caption_tokens=length)
+        assert [clip.num_caption_tokens for clip in captioned] == [length] * 5
+        waits.append(len(gpu.waits))
+    assert waits[1] == waits[2]
