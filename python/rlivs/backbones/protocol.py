@@ -85,7 +85,7 @@ class Prompt:
 
     def next_position(self) -> torch.Tensor:
         """The rotary position of the first new token, `[1, 1]` or `[axes, 1, 1]`: one past the largest of any axis."""
-        return torch.full_like(self.positions[..., :1], int(self.positions.max()) + 1)
+        return (self.positions.max() + 1).expand_as(self.positions[..., :1])
 
     def visual_scores(self, scores: torch.Tensor) -> torch.Tensor:
         """Of scores `[B, columns]`, those of the visual tokens `[B, n]`."""

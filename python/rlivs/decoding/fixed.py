@@ -110,6 +110,7 @@ class FixedLayer(StaticLayer):
 
     def __init__(self, max_cache_len: int, fed: Fed) -> None:
         super().__init__(max_cache_len=max_cache_len)
+        self.cumulative_length = fed.length  # not used, but where there is none on the device, one is copied there
         self._fed = fed
         self._calls = 0
 

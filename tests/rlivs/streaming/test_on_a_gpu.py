@@ -13,6 +13,7 @@ from tiny_models import load_tiny_backbone
 from rlivs.backbones import load_backbone, preprocessing, qwen2_vl
 from rlivs.config import PipelineConfig
 from rlivs.decoding import graph
+from rlivs.decoding.greedy import begin_steps
 from rlivs.memory.store import CaptionStore
 from rlivs.streaming import StreamingVideoQA
 from rlivs.video import VideoClip
@@ -84,3 +85,18 @@ def test_the_host_waits_no_more_for_longer_captions(tmp_path, gpu, name):
         assert [clip.num_caption_tokens for clip in captioned] == [length] * 5
         waits.append(len(gpu.waits))
     assert waits[1] == waits[2]
+
+
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - SLIDING))
+def test_a_prompt_is_launched_without_a_wait(tmp_path, gpu, name):
+    if gpu is None:
+        pytest.skip("a real GPU does not count the waits")
+    _, backbone = on_both(tmp_path, name)
+    prompt = backbone.text_prompt("What is red?")
+    with torch.no_grad():
+        gpu.waits.clear()
+        steps = begin_steps(backbone.model, prompt, 5)
+        steps.prefill()
+        for _ in range(4):
+            steps.step()
+    assert gpu.waits == []
