@@ -167,6 +167,7 @@ PYBIND11_MODULE(RLIVS_MODULE, module) {
       "Every kernel, with the threads and dynamic shared memory of a launch.");
 #ifdef RLIVS_EMULATION
   module.def("set_seed", &simt::set_seed, "Seeds the order of threads and copies; resets the statistics.");
+  module.def("set_multiprocessors", &simt::set_multiprocessors, "Of the device that is emulated; 4 at first.");
   module.def("statistics", [] {
     const simt::Statistics s = simt::statistics();
     return py::dict(py::arg("blocks") = s.blocks, py::arg("conflicting_matrix_loads") = s.conflicting_matrix_loads);

@@ -21,7 +21,7 @@ class DeviceGuard {
   explicit DeviceGuard(int) {}
 };
 
-inline int multiprocessors() { return 4; }
+inline int multiprocessors() { return simt::multiprocessors(); }
 
 template <class Params>
 int blocks_per_multiprocessor(const char*, void (*)(Params), int, int) {

@@ -67,6 +67,7 @@ jmp_buf scheduler_;
 std::string failure_;
 std::mt19937_64 random_(1);
 Statistics statistics_{};
+int multiprocessors_ = 4;
 
 [[noreturn]] void switch_to_scheduler() { _longjmp(scheduler_, 1); }
 
@@ -188,6 +189,9 @@ void set_seed(uint64_t seed) {
   random_.seed(seed);
   statistics_ = {};
 }
+
+int multiprocessors() { return multiprocessors_; }
+void set_multiprocessors(int count) { multiprocessors_ = count; }
 
 void warp_collective(Execute execute, void* operand, const char* name, bool orders_memory) {
   const int warp = static_cast<int>(thread_index_.x) / kWarp;

@@ -50,6 +50,10 @@ struct Statistics {
 Statistics statistics();
 void set_seed(uint64_t seed);
 
+// Of the device that is emulated: in how many parts work is cut follows from it.
+int multiprocessors();
+void set_multiprocessors(int count);
+
 // Runs the blocks of a grid; throws std::runtime_error where the kernel breaks a rule.
 void run_grid(void (*entry)(const void* context), const void* context, const char* name, int64_t blocks, int threads,
               int shared_bytes);

@@ -7,6 +7,9 @@ import shutil
 import pytest
 import torch
 
+from rlivs_kernels import triton_launch
+from rlivs_kernels.triton_launch import Chip
+
 
 def pytest_configure(config):
     # The interpreter computes in numpy, which warns of infinities that the kernels mean.
@@ -46,6 +49,10 @@ def poisoned_memory():
     torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
+# Whose tiles and splits the interpreter computes with, if not its own of one multiprocessor.
+CHIPS = {"A100": Chip((8, 0), 108, 163 * 1024), "H100": Chip((9, 0), 132, 227 * 1024)}
+
+
 def pytest_generate_tests(metafunc):
     """`target` is (backend, device, dtype): all that this machine can run; those on a GPU are marked so."""
     if "target" not in metafunc.fixturenames:
@@ -54,12 +61,21 @@ def pytest_generate_tests(metafunc):
     targets = [("reference", "cpu", d) for d in (single, double)]
     targets += [("torch", "cpu", d) for d in (*halves, single, double)]
     if not torch.cuda.is_available():
-        targets += [("triton", "cpu", d) for d in (torch.float16, single)]
+        targets += [("triton", "cpu", torch.float16), ("triton", "cpu", torch.float16, "H100")]
+        targets += [("triton", "cpu", single, "A100"), ("triton", "cpu", single, "H100")]
     on_gpu = [("torch", "cuda", d) for d in (torch.float16, single)]
     on_gpu += [(backend, "cuda", d) for backend in ("triton", "cuda") for d in (*halves, single)]
-    named = [pytest.param(t, id="-".join([t[0], t[1], str(t[2]).removeprefix("torch.")])) for t in targets]
-    named += [
-        pytest.param(t, id="-".join([t[0], t[1], str(t[2]).removeprefix("torch.")]), marks=pytest.mark.gpu)
-        for t in on_gpu
+    given = [(target, ()) for target in targets] + [(target, pytest.mark.gpu) for target in on_gpu]
+    named = [
+        pytest.param(target, id="-".join(str(each).removeprefix("torch.") for each in target), marks=marks)
+        for target, marks in given
     ]
-    metafunc.parametrize("target", named)
+    metafunc.parametrize("target", named, indirect=True)
+
+
+@pytest.fixture
+def target(request, monkeypatch):
+    backend, device, dtype, *chip = request.param
+    if chip:
+        monkeypatch.setattr(triton_launch, "INTERPRETER", CHIPS[chip[0]])
+    return backend, device, dtype

@@ -55,6 +55,7 @@ def emulator(emulated, monkeypatch):
     monkeypatch.setattr(cuda_module, "current_stream", lambda device: 0)
     monkeypatch.setattr(cuda_module, "shared_memory", lambda device: 160 * 1024)
     emulated.set_seed(7)
+    emulated.set_multiprocessors(4)
     yield emulated
     assert emulated.statistics()["conflicting_matrix_loads"] == 0, "ldmatrix meets bank conflicts"
 
@@ -71,16 +72,20 @@ column_sums = partial(attention_column_sums, backend="cuda")
 step = partial(decode_attention, backend="cuda")
 
 
+@pytest.mark.parametrize("multiprocessors", [4, 132])
 @pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
 @pytest.mark.parametrize("check", kernel_checks.COLUMN_SUM_CHECKS, ids=lambda check: check.__name__)
-def test_column_sums(emulator, check, dtype):
+def test_column_sums(emulator, check, dtype, multiprocessors):
     """On a GPU, test_column_sums.py holds the same kernels to the same properties."""
+    emulator.set_multiprocessors(multiprocessors)
     check(column_sums, "cpu", dtype)
 
 
+@pytest.mark.parametrize("multiprocessors", [4, 132])
 @pytest.mark.parametrize("dtype", [HALF, BFLOAT16, SINGLE], ids=str)
 @pytest.mark.parametrize("check", kernel_checks.DECODE_CHECKS, ids=lambda check: check.__name__)
-def test_decode_attention(emulator, check, dtype):
+def test_decode_attention(emulator, check, dtype, multiprocessors):
+    emulator.set_multiprocessors(multiprocessors)
     check(step, "cpu", dtype)
 
 
