@@ -11,7 +11,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.kernels import column_sum_providers, decode_providers, run, shapes, tune  # noqa: E402
+from benchmarks.kernels import column_sum_providers, decode_providers, run, shapes, timing, tune  # noqa: E402
 from benchmarks.kernels.checks import Checker  # noqa: E402
 from benchmarks.kernels.floors import PEAKS, work  # noqa: E402
 from benchmarks.kernels.timing import quantiles  # noqa: E402
@@ -43,6 +43,23 @@ def test_every_case_leaves_room_for_its_rows():
 def test_quantiles_are_ordered():
     times = quantiles([float(i) for i in range(101)])
     assert (times.p20, times.p50, times.p80) == (20.0, 50.0, 80.0)
+
+
+def test_the_runner_on_a_gpu(gpu, monkeypatch, tmp_path):
+    """Called by the host and replayed as a graph. Kernels that a stand-in cannot run are refused, and cost no other."""
+    tiny = shapes.Model("tiny", 2, 4, 2, 64, scored_layers=2)
+    monkeypatch.setattr(run, "cases", lambda operation, quick: [shapes.Case(operation, tiny, 2, 90, 1, 40, "float16")])
+    monkeypatch.setattr(timing, "FLUSH_BYTES", 1024)
+    monkeypatch.setattr(timing, "copy_bandwidth", lambda: 3e12)
+    status = run.main(["--seconds", "0.01", "--out", str(tmp_path / "out.csv")])
+    assert status == (0 if gpu is None else 1)
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["operation"] for row in rows} == set(run.OPERATIONS)
+    for name in ("ours (triton)", "ours (triton), in blocks"):
+        assert [row["launch"] for row in rows if row["provider"] == name] == ["call", "graph"] * 2
+    assert all(float(row["error"]) < 1e-3 and float(row["extra_memory_mib"]) >= 0 for row in rows)
+    assert {row["device"] for row in rows} == {torch.cuda.get_device_name()}
 
 
 def test_the_runner_writes_rows_of_checked_providers(monkeypatch, tmp_path, capsys):

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import os
 import subprocess
 import tempfile
 import threading
@@ -39,13 +40,28 @@ PROPERTIES = SimpleNamespace(
 )
 
 
+class Generator(torch.Generator):
+    """`torch.Generator`: random numbers are drawn on the CPU."""
+
+    def __new__(cls, device=None):
+        return super().__new__(cls, device="cpu")
+
+
 @functools.cache
 def _guard() -> ctypes.CDLL:
     torch_folder = Path(torch.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "guard.so"
         source = Path(__file__).with_name("guard.cpp")
-        command = ["g++", "-std=c++20", "-O0", "-shared", "-fPIC", f"-I{torch_folder / 'include'}", str(source)]
+        command = [
+            os.environ.get("CXX", "c++"),
+            "-std=c++20",
+            "-O0",
+            "-shared",
+            "-fPIC",
+            f"-I{torch_folder / 'include'}",
+            str(source),
+        ]
         subprocess.run([*command, f"-L{torch_folder / 'lib'}", "-lc10", "-o", str(library)], check=True)
         return ctypes.CDLL(str(library))
 
@@ -77,7 +93,7 @@ def _device() -> Device:
 @contextlib.contextmanager
 def stand_in_gpu() -> Iterator[Device]:
     """Within it, PyTorch has a GPU. AssertionError at the end for memory that was freed under other streams' work."""
-    assert not torch.cuda.is_available(), "there is a real one"
+    assert torch.version.cuda is None and not torch.cuda.is_available(), "it is for PyTorch's CPU build"
     _guard()
     device = _device()
     overwrite = torch.__future__.get_overwrite_module_params_on_conversion()
@@ -146,6 +162,7 @@ def stand_in_gpu() -> Iterator[Device]:
     with contextlib.ExitStack() as stack:
         for name, thing in in_place_of.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, thing))
+        stack.enter_context(mock.patch.object(torch, "Generator", Generator))
         stack.enter_context(mock.patch.object(torch._C, "_cuda_getDriverVersion", lambda: 13000, create=True))
         stack.enter_context(mock.patch.object(threading.Thread, "run", run_with_it))
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, overwrite)

@@ -26,8 +26,12 @@ def _histc(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return torch.histc(tensor.float(), *args, **kwargs).to(tensor.dtype)
 
 
-# What a GPU can do and a CPU cannot: counting whole numbers.
-LACKING = {"histc": _histc}
+def _softmax(tensor: Tensor, dim: int, half_to_float: bool) -> Tensor:
+    return torch.ops.aten._softmax(tensor.float() if half_to_float else tensor, dim, False)
+
+
+# What a GPU can do and a CPU cannot: counting whole numbers, a softmax of halves in float32.
+LACKING = {"histc": _histc, "_softmax": _softmax}
 
 
 class GpuTensor(Tensor):
