@@ -85,6 +85,11 @@ else
     say "memcheck, racecheck: LEFT OUT, compute-sanitizer is neither on PATH nor under CUDA_HOME"
     [ $failed -ne 0 ] || failed=127
 fi
-step model-tests 250 "${pytest[@]}" -m gpu tests/rlivs/scoring/test_gpu.py tests/rlivs/decoding/test_cuda_graph.py
+step model-tests 200 "${pytest[@]}" tests/rlivs/scoring/test_gpu.py tests/rlivs/decoding/test_cuda_graph.py
+if "$python" -c "import av" 2>/dev/null; then
+    step stream-tests 200 "${pytest[@]}" tests/rlivs/streaming/test_{on_a_gpu,ahead}.py tests/rlivs/live/test_on_a_gpu.py
+else
+    say "stream-tests: LEFT OUT, av is not installed"
+fi
 say "$([ $failed -eq 0 ] && echo "all passed" || echo "FAILED") after $SECONDS s"
 exit $failed

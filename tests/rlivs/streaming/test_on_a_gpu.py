@@ -71,6 +71,7 @@ def test_a_stream_leaves_what_it_leaves_on_a_cpu(tmp_path, gpu, name):
     assert decoder not in graph._refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - SLIDING))
 def test_the_host_waits_no_more_for_longer_captions(tmp_path, gpu, name):
     if gpu is None:
@@ -87,6 +88,7 @@ def test_the_host_waits_no_more_for_longer_captions(tmp_path, gpu, name):
     assert waits[1] == waits[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - SLIDING))
 def test_a_prompt_is_launched_without_a_wait(tmp_path, gpu, name):
     if gpu is None:
