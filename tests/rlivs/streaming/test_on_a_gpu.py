@@ -8,7 +8,9 @@ import torch
 from families import FAMILIES, SLIDING, qwen
 from families.family import FRAME
 from random_prompts import ENDS
+from stand_in_gpu import stand_in_gpu
 from tiny_models import load_tiny_backbone
+from torch.utils._pytree import tree_map
 
 from rlivs.backbones import load_backbone, preprocessing, qwen2_vl
 from rlivs.config import PipelineConfig
@@ -102,3 +104,46 @@ def test_a_prompt_is_launched_without_a_wait(tmp_path, gpu, name):
         for _ in range(4):
             steps.step()
     assert gpu.waits == []
+
+
+@pytest.fixture
+def two_gpus():
+    if torch.cuda.device_count() == 1:
+        pytest.skip("there is one GPU; none, or two, are enough")
+    if torch.version.cuda is not None:
+        yield
+    else:
+        with stand_in_gpu(2):
+            yield
+
+
+def spread(model):
+    """The later layers, the norm and the head on the second GPU; inputs follow, as accelerate lets them."""
+
+    def place(module, device):
+        def follow(module, args, kwargs):
+            return tree_map(lambda x: x.to(device) if isinstance(x, torch.Tensor) else x, (args, kwargs))
+
+        module.to(device).register_forward_pre_hook(follow, with_kwargs=True)
+
+    decoder = model.get_decoder()
+    model.to("cuda:0")
+    for index, layer in enumerate(decoder.layers):
+        place(layer, f"cuda:{int(index >= len(decoder.layers) // 2)}")
+    place(decoder.norm, "cuda:1")
+    place(model.get_output_embeddings(), "cuda:1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["llava_onevision", "qwen2_5_vl", "qwen3_vl", "qwen3_5"])
+def test_a_model_spread_over_two_gpus(tmp_path, two_gpus, name):
+    cpu, spread_out = load_tiny_backbone(tmp_path, name), load_backbone(tmp_path, device="cpu")
+    spread(spread_out.model)
+    assert {parameter.device.index for parameter in spread_out.model.get_decoder().parameters()} == {0, 1}
+    for scoring in ("deferred", "fused"):
+        expected, said, _ = watched(cpu, scoring=scoring, layers="all")
+        found, answer, _ = watched(spread_out, scoring=scoring, layers="all")
+        assert answer == said
+        for one, other in zip(found, expected, strict=True):
+            assert (one.caption, one.selected) == (other.caption, other.selected)
+            np.testing.assert_allclose(one.scores, other.scores, rtol=1e-3, atol=1e-6)

@@ -91,8 +91,8 @@ def _device() -> Device:
 
 
 @contextlib.contextmanager
-def stand_in_gpu() -> Iterator[Device]:
-    """Within it, PyTorch has a GPU. AssertionError at the end for memory that was freed under other streams' work."""
+def stand_in_gpu(count: int = 1) -> Iterator[Device]:
+    """Within it, PyTorch has a GPU, or two of common streams. AssertionError for memory freed under other work."""
     assert torch.version.cuda is None and not torch.cuda.is_available(), "it is for PyTorch's CPU build"
     _guard()
     device = _device()
@@ -136,7 +136,7 @@ def stand_in_gpu() -> Iterator[Device]:
         "_lazy_init": lambda: None,
         "is_initialized": lambda: True,
         "is_available": lambda: True,
-        "device_count": lambda: 1,
+        "device_count": lambda: count,
         "current_device": lambda: 0,
         "get_device_name": lambda device=None: PROPERTIES.name,
         "get_device_capability": lambda device=None: (PROPERTIES.major, PROPERTIES.minor),

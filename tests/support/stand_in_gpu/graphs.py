@@ -68,6 +68,7 @@ class Capture:
         """Nothing has run: what was there is put back, what is new holds nothing of use."""
         for whole, value in self._before.values():
             whole.copy_(value)
+        self._before.clear()
         self.spoil()
 
     def spoil(self) -> None:

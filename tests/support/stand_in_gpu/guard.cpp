@@ -1,4 +1,4 @@
-// Tells PyTorch's CPU build of one CUDA device: without a guard, C++ refuses every tensor that names one.
+// Tells PyTorch's CPU build of CUDA devices: without a guard, C++ refuses every tensor that names one.
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
 namespace {
@@ -15,7 +15,7 @@ struct StandInGuard final : c10::impl::DeviceGuardImplInterface {
     void uncheckedSetDevice(Device) const noexcept override {}
     Stream getStream(Device device) const override { return Stream(Stream::DEFAULT, device); }
     Stream exchangeStream(Stream stream) const override { return stream; }
-    c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+    c10::DeviceIndex deviceCount() const noexcept override { return 2; }
 };
 
 C10_REGISTER_GUARD_IMPL(CUDA, StandInGuard)

@@ -14,10 +14,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from stand_in_gpu.graphs import Call, Capture
 from stand_in_gpu.streams import Allocation, Device, size_of
 
+CPU = torch.device("cpu")
 # Operations whose result the host, or the shape of a tensor, depends on.
 READ_BY_THE_HOST = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2", "unique_dim"}
 READ_BY_THE_HOST |= {"unique_consecutive", "bincount", "allclose"}
 COPIES = {"copy_", "_to_copy"}
+INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 # Beside the pointwise ones, what takes a number from the host as a tensor without dimensions.
 TAKES_A_NUMBER = {"fill_", "masked_fill_", "index_put_", "_index_put_impl_", "index_fill_"}
 
@@ -35,24 +37,24 @@ LACKING = {"histc": _histc, "_softmax": _softmax}
 
 
 class GpuTensor(Tensor):
-    """Device cuda:0; `held` has the numbers, `allocation` the memory it is a view of."""
+    """On cuda:0 or another; `held` has the numbers, `allocation` the memory it is a view of."""
 
     held: Tensor
     allocation: Allocation
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, held: Tensor, allocation: Allocation):
+    def __new__(cls, held: Tensor, allocation: Allocation, device: torch.device):
         return Tensor._make_wrapper_subclass(
             cls,
             held.shape,
             strides=held.stride(),
             storage_offset=held.storage_offset(),
             dtype=held.dtype,
-            device=torch.device("cuda", 0),
+            device=device,
         )
 
-    def __init__(self, held: Tensor, allocation: Allocation) -> None:
+    def __init__(self, held: Tensor, allocation: Allocation, device: torch.device) -> None:
         self.held, self.allocation = held, allocation
 
     @classmethod
@@ -96,31 +98,34 @@ class Runner:
         if getattr(self._inside, "deep", False):
             return function(*args, **kwargs)
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        on_gpu = [t for t in given if isinstance(t, GpuTensor)]
         target = kwargs.get("device")
-        result_on_gpu = bool(on_gpu) if target is None else torch.device(target).type == "cuda"
+        if target is None:
+            target = next((t.device for t in given if isinstance(t, GpuTensor)), CPU)
+        else:
+            target = torch.device(target)
+            target = torch.device(target.type, target.index or 0) if target.type == "cuda" else target
         pinned = bool(kwargs.get("pin_memory"))
-        if not on_gpu and not result_on_gpu and not pinned:
+        if target.type != "cuda" and not pinned and not any(isinstance(t, GpuTensor) for t in given):
             return function(*args, **kwargs)
         if _is_made_of_others(function):
             with OnEveryThread():
                 return function.decompose(*args, **kwargs)
         with self._device.lock:
-            return self._run(function, args, dict(kwargs), given, result_on_gpu, pinned)
+            return self._run(function, args, dict(kwargs), given, target, pinned)
 
     def _run(
-        self, function: Any, args: tuple, kwargs: dict, given: list[Tensor], result_on_gpu: bool, pinned: bool
+        self, function: Any, args: tuple, kwargs: dict, given: list[Tensor], target: torch.device, pinned: bool
     ) -> Any:
         device, name = self._device, function.overloadpacket.__name__
         stream = device.current
         if "device" in kwargs:
-            kwargs["device"] = torch.device("cpu")
+            kwargs["device"] = CPU
         if pinned:
             kwargs["pin_memory"] = False
         self._check_devices(function, name, given)
         written = _written(function, args, kwargs)
-        later = self._waits(name, args, kwargs, given, result_on_gpu)
-        capture: Capture | None = stream.capture if given or result_on_gpu else None
+        later = self._waits(name, args, kwargs, given, target)
+        capture: Capture | None = stream.capture if given or target.type == "cuda" else None
         if capture is None:
             stream.tick += 1
             for tensor in given:
@@ -140,7 +145,7 @@ class Runner:
             found = LACKING.get(name, function)(*held_args, **held_kwargs)
         finally:
             self._inside.deep = False
-        result = self._results(found, given, result_on_gpu, capture)
+        result = self._results(found, given, target, capture)
         if pinned:
             self._pinned[result.data_ptr()] = result
         if capture is not None:
@@ -148,19 +153,19 @@ class Runner:
         return result
 
     def _check_devices(self, function: Any, name: str, given: list[Tensor]) -> None:
-        kinds = {isinstance(t, GpuTensor) for t in given}
-        if len(kinds) < 2 or name in COPIES or name in ("index", "index_put_", "index_put", "_index_put_impl_"):
+        devices = {t.device for t in given}
+        if len(devices) < 2 or name in COPIES or (name in INDEXED and len(devices - {CPU}) == 1):
             return
         numbers = torch.Tag.pointwise in function.tags or name in TAKES_A_NUMBER
-        apart = [t for t in given if not isinstance(t, GpuTensor)]
-        if not numbers or any(t.dim() for t in apart) or (not isinstance(given[0], GpuTensor) and name.endswith("_")):
-            raise RuntimeError(
-                f"Expected all tensors on one device, but found at least two devices, cuda:0 and cpu: {name}"
-            )
+        onto_the_host = name.endswith("_") and given[0].device == CPU
+        if not numbers or len(devices - {CPU}) > 1 or any(t.dim() for t in given if t.device == CPU) or onto_the_host:
+            found = " and ".join(sorted(map(str, devices)))
+            raise RuntimeError(f"Expected all tensors on one device, but found at least two devices, {found}: {name}")
 
-    def _waits(self, name: str, args: tuple, kwargs: dict, given: list[Tensor], result_on_gpu: bool) -> bool:
+    def _waits(self, name: str, args: tuple, kwargs: dict, given: list[Tensor], target: torch.device) -> bool:
         """Let the host wait where the operation makes it; whether it is a copy that arrives later."""
-        if not any(isinstance(t, GpuTensor) for t in given) and not result_on_gpu:
+        on_gpu = any(isinstance(t, GpuTensor) for t in given)
+        if not on_gpu and target == CPU:
             return False
         if name == "copy_":
             to_host = not isinstance(args[0], GpuTensor)
@@ -171,11 +176,11 @@ class Runner:
                 self._device.wait("copy_")
             return bool(across and free and to_host)
         if name == "_to_copy":
-            if result_on_gpu != isinstance(args[0], GpuTensor) and not self._is_pinned(args[0]):
+            if (target == CPU) == isinstance(args[0], GpuTensor) and not self._is_pinned(args[0]):
                 self._device.wait("to")
-        elif name in READ_BY_THE_HOST and any(isinstance(t, GpuTensor) for t in given):
+        elif name in READ_BY_THE_HOST and on_gpu:
             self._device.wait(name)
-        elif name in ("index", "index_put_", "_index_put_impl_", "index_put"):
+        elif name in INDEXED:
             for index in args[1]:
                 if index is not None and (index.dtype in (torch.bool, torch.uint8) or not isinstance(index, GpuTensor)):
                     self._device.wait(name)
@@ -184,7 +189,7 @@ class Runner:
     def _is_pinned(self, tensor: Tensor) -> bool:
         return not isinstance(tensor, GpuTensor) and tensor.untyped_storage().data_ptr() in self._pinned
 
-    def _results(self, found: Any, given: list[Tensor], on_gpu: bool, capture: Capture | None) -> Any:
+    def _results(self, found: Any, given: list[Tensor], target: torch.device, capture: Capture | None) -> Any:
         homes = {t.held.untyped_storage().data_ptr(): t for t in given if isinstance(t, GpuTensor)}
         same = {id(t.held): t for t in given if isinstance(t, GpuTensor)}
 
@@ -196,12 +201,13 @@ class Runner:
                 if wrapper.shape != one.shape or wrapper.stride() != one.stride():
                     raise NotImplementedError("an operation changed a tensor's shape in place")
                 return wrapper
-            if not on_gpu:
+            if target == CPU:
                 return one
             home = homes.get(one.untyped_storage().data_ptr()) if one.numel() else None
             if home is not None:
-                return GpuTensor(one, home.allocation)
-            return GpuTensor(one, Allocation(self._device, size_of(one), self._device.current, capture is not None))
+                return GpuTensor(one, home.allocation, home.device)
+            own = Allocation(self._device, size_of(one), self._device.current, capture is not None)
+            return GpuTensor(one, own, target)
 
         return tree_map(wrap, found)
 
