@@ -48,11 +48,11 @@ def clips(count):
 
 
 def watched(backbone, **options):
-    """What a stream of five clips leaves behind, and the answer to a question about it."""
-    config = PipelineConfig(**{**OPTIONS, "max_caption_tokens": 9, **options})
+    """What a stream leaves behind, its memory empty, half full and full, and the answer to a question about it."""
+    config = PipelineConfig(**{**OPTIONS, "max_caption_tokens": 7, **options})
     with StreamingVideoQA(backbone, CaptionStore.open(":memory:"), config) as engine:
         session = engine.open("film")
-        captioned = list(session.caption_clips(clips(5)))
+        captioned = list(session.caption_clips(clips(3)))
         return captioned, session.ask("What was there at 0:03?").text, engine.store.captions("film")
 
 
@@ -74,7 +74,7 @@ def test_a_stream_leaves_what_it_leaves_on_a_cpu(tmp_path, gpu, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(FAMILIES) - SLIDING))
+@pytest.mark.parametrize("name", ["llava_onevision", "qwen3_5"])
 def test_the_host_waits_no_more_for_longer_captions(tmp_path, gpu, name):
     if gpu is None:
         pytest.skip("a real GPU does not count the waits")
@@ -82,10 +82,10 @@ def test_the_host_waits_no_more_for_longer_captions(tmp_path, gpu, name):
     backbone.eos_token_ids = ()
     backbone.model.generation_config.eos_token_id = None
     waits = []
-    for length in (6, 6, 30):
+    for length in (6, 6, 20):
         gpu.waits.clear()
         captioned, _, _ = watched(backbone, max_caption_tokens=length)
-        assert [clip.num_caption_tokens for clip in captioned] == [length] * 5
+        assert [clip.num_caption_tokens for clip in captioned] == [length] * 3
         waits.append(len(gpu.waits))
     assert waits[1] == waits[2]
 
