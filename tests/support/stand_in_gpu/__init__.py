@@ -25,7 +25,7 @@ import torch
 
 from stand_in_gpu.graphs import CUDAGraph
 from stand_in_gpu.streams import Device, Event, Race, Stream
-from stand_in_gpu.tensors import GpuTensor, OnEveryThread, Runner
+from stand_in_gpu.tensors import FlashAttention, GpuTensor, OnEveryThread, Runner
 
 __all__ = ["Device", "GpuTensor", "Race", "stand_in_gpu"]
 
@@ -91,8 +91,12 @@ def _device() -> Device:
 
 
 @contextlib.contextmanager
-def stand_in_gpu(count: int = 1) -> Iterator[Device]:
-    """Within it, PyTorch has a GPU, or two of common streams. AssertionError for memory freed under other work."""
+def stand_in_gpu(count: int = 1, hollow: bool = False) -> Iterator[Device]:
+    """Within it, PyTorch has a GPU, or two of common streams. AssertionError for memory freed under other work.
+
+    hollow: tensors have sizes and no numbers, so any model fits; what reads a number raises RuntimeError.
+    Attention is then that of flash kernels, which hold no map.
+    """
     assert torch.version.cuda is None and not torch.cuda.is_available(), "it is for PyTorch's CPU build"
     _guard()
     device = _device()
@@ -167,6 +171,9 @@ def stand_in_gpu(count: int = 1) -> Iterator[Device]:
         stack.enter_context(mock.patch.object(threading.Thread, "run", run_with_it))
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, overwrite)
         stack.enter_context(_taken_over())
+        stack.enter_context(mock.patch.object(Runner.of_all, "hollow", hollow))
+        if hollow:
+            stack.enter_context(FlashAttention())
         device.waits.clear()
         yield device
         gc.collect()

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from stand_in_gpu.graphs import Call, Capture
 from stand_in_gpu.streams import Allocation, Device, size_of
 
-CPU = torch.device("cpu")
+CPU, META = torch.device("cpu"), torch.device("meta")
 # Operations whose result the host, or the shape of a tensor, depends on.
 READ_BY_THE_HOST = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2", "unique_dim"}
 READ_BY_THE_HOST |= {"unique_consecutive", "bincount", "allclose"}
@@ -84,6 +85,21 @@ class OnEveryThread(TorchDispatchMode):
         return Runner.of_all.run(function, args, kwargs or {})
 
 
+class FlashAttention(TorchFunctionMode):
+    """The memory of `scaled_dot_product_attention` by a flash kernel: the output, and a number a row and head."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is not torch.nn.functional.scaled_dot_product_attention:
+            return function(*args, **(kwargs or {}))
+        query, _, value = args
+        assert (kwargs or {}).get("attn_mask") is None, "a mask keeps flash kernels away"
+        batch, heads, rows, _ = query.shape
+        lse = query.new_empty((batch, heads, rows), dtype=torch.float32)
+        output = query.new_empty((batch, rows, heads, value.shape[3])).transpose(1, 2)
+        del lse  # it lives beside the output
+        return output
+
+
 class Runner:
     """Runs operations on what GPU tensors hold, in the order of streams, and refuses what a GPU would refuse."""
 
@@ -91,6 +107,7 @@ class Runner:
 
     def __init__(self, device: Device) -> None:
         self._device = device
+        self.hollow = False
         self._pinned: dict[int, Tensor] = {}  # by address, and kept, so that no other tensor comes to lie there
         self._inside = threading.local()
 
@@ -119,7 +136,7 @@ class Runner:
         device, name = self._device, function.overloadpacket.__name__
         stream = device.current
         if "device" in kwargs:
-            kwargs["device"] = CPU
+            kwargs["device"] = META if self.hollow and target != CPU else CPU
         if pinned:
             kwargs["pin_memory"] = False
         self._check_devices(function, name, given)
@@ -131,7 +148,9 @@ class Runner:
             for tensor in given:
                 if isinstance(tensor, GpuTensor):
                     tensor.allocation.use(stream, any(tensor is one for one in written), name)
-        held_args, held_kwargs = tree_map(lambda x: x.held if isinstance(x, GpuTensor) else x, (args, kwargs))
+        if self.hollow and (name in READ_BY_THE_HOST or (name in COPIES and target == CPU)):
+            raise RuntimeError(f"a hollow tensor has no numbers to read: {name}")
+        held_args, held_kwargs = tree_map(self._held, (args, kwargs))
         if capture is not None:
             capture.before(given, written)
         if later:
@@ -186,11 +205,17 @@ class Runner:
                     self._device.wait(name)
         return False
 
+    def _held(self, value: Any) -> Any:
+        if isinstance(value, GpuTensor):
+            return value.held
+        # an index or a number of the host beside hollow tensors
+        return value.to(META) if self.hollow and isinstance(value, Tensor) else value
+
     def _is_pinned(self, tensor: Tensor) -> bool:
         return not isinstance(tensor, GpuTensor) and tensor.untyped_storage().data_ptr() in self._pinned
 
     def _results(self, found: Any, given: list[Tensor], target: torch.device, capture: Capture | None) -> Any:
-        homes = {t.held.untyped_storage().data_ptr(): t for t in given if isinstance(t, GpuTensor)}
+        homes = {t.held.untyped_storage()._cdata: t for t in given if isinstance(t, GpuTensor)}
         same = {id(t.held): t for t in given if isinstance(t, GpuTensor)}
 
         def wrap(one: Any) -> Any:
@@ -203,7 +228,7 @@ class Runner:
                 return wrapper
             if target == CPU:
                 return one
-            home = homes.get(one.untyped_storage().data_ptr()) if one.numel() else None
+            home = homes.get(one.untyped_storage()._cdata)
             if home is not None:
                 return GpuTensor(one, home.allocation, home.device)
             own = Allocation(self._device, size_of(one), self._device.current, capture is not None)
