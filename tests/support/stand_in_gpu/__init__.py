@@ -53,16 +53,9 @@ def _guard() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "guard.so"
         source = Path(__file__).with_name("guard.cpp")
-        command = [
-            os.environ.get("CXX", "c++"),
-            "-std=c++20",
-            "-O0",
-            "-shared",
-            "-fPIC",
-            f"-I{torch_folder / 'include'}",
-            str(source),
-        ]
-        subprocess.run([*command, f"-L{torch_folder / 'lib'}", "-lc10", "-o", str(library)], check=True)
+        compiler = [os.environ.get("CXX", "c++"), "-std=c++20", "-O0", "-shared", "-fPIC"]
+        places = [f"-I{torch_folder / 'include'}", str(source), f"-L{torch_folder / 'lib'}", "-lc10"]
+        subprocess.run([*compiler, *places, "-o", str(library)], check=True)
         return ctypes.CDLL(str(library))
 
 
@@ -82,10 +75,7 @@ def _taken_over() -> Iterator[None]:
 @functools.cache
 def _device() -> Device:
     """One for all: streams that one test makes are kept for the next."""
-    device = Device.__new__(Device)
-    for kind in (Stream, Event, CUDAGraph):
-        kind.device = device
-    device.__init__()
+    Stream.device = Event.device = CUDAGraph.device = device = Device()
     Runner.of_all = Runner(device)
     return device
 
@@ -175,6 +165,7 @@ def stand_in_gpu(count: int = 1, hollow: bool = False) -> Iterator[Device]:
         if hollow:
             stack.enter_context(FlashAttention())
         device.waits.clear()
+        device.faults.clear()
         yield device
         gc.collect()
         faults, device.faults = device.faults, []
