@@ -164,8 +164,8 @@ def stand_in_gpu(count: int = 1, hollow: bool = False) -> Iterator[Device]:
         stack.enter_context(mock.patch.object(Runner.of_all, "hollow", hollow))
         if hollow:
             stack.enter_context(FlashAttention())
-        device.waits.clear()
-        device.faults.clear()
+        for left in (device.waits, device.faults, Runner.of_all.pinned):
+            left.clear()
         yield device
         gc.collect()
         faults, device.faults = device.faults, []

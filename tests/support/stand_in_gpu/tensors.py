@@ -108,7 +108,7 @@ class Runner:
     def __init__(self, device: Device) -> None:
         self._device = device
         self.hollow = False
-        self._pinned: dict[int, Tensor] = {}  # by address, and kept, so that no other tensor comes to lie there
+        self.pinned: dict[int, Tensor] = {}  # by address, and kept, so that no other tensor comes to lie there
         self._inside = threading.local()
 
     def run(self, function: Any, args: tuple, kwargs: dict) -> Any:
@@ -166,7 +166,7 @@ class Runner:
             self._inside.deep = False
         result = self._results(found, given, target, capture)
         if pinned:
-            self._pinned[result.data_ptr()] = result
+            self.pinned[result.data_ptr()] = result
         if capture is not None:
             capture.add(Call(LACKING.get(name, function), held_args, held_kwargs, found), given, result)
         return result
@@ -212,7 +212,7 @@ class Runner:
         return value.to(META) if self.hollow and isinstance(value, Tensor) else value
 
     def _is_pinned(self, tensor: Tensor) -> bool:
-        return not isinstance(tensor, GpuTensor) and tensor.untyped_storage().data_ptr() in self._pinned
+        return not isinstance(tensor, GpuTensor) and tensor.untyped_storage().data_ptr() in self.pinned
 
     def _results(self, found: Any, given: list[Tensor], target: torch.device, capture: Capture | None) -> Any:
         homes = {t.held.untyped_storage()._cdata: t for t in given if isinstance(t, GpuTensor)}
