@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from transformers import masking_utils
 
 from rlivs.backbones.protocol import Prompt
 from rlivs.decoding.fixed import FULL, LINEAR, FixedSteps, layer_kinds
@@ -97,7 +99,8 @@ class GraphedSteps(FixedSteps):
         try:
             graph.capture_begin(pool=pool, capture_error_mode="thread_local")
             try:
-                super().step()
+                with _without_masks():
+                    super().step()
             finally:
                 graph.capture_end()
         finally:
@@ -111,6 +114,21 @@ class GraphedSteps(FixedSteps):
         with torch.cuda.stream(self._stream):
             work()
         current.wait_stream(self._stream)
+
+
+@contextmanager
+def _without_masks() -> Iterator[None]:
+    """transformers 5.17 takes a capture for a model being traced, and builds the mask it leaves out of other steps: a
+    mask of the cache's full size, for which keys and values are repeated for every head."""
+    asked = getattr(masking_utils, "is_tracing", None)
+    if asked is None:
+        yield
+        return
+    masking_utils.is_tracing = lambda tensor=None: False
+    try:
+        yield
+    finally:
+        masking_utils.is_tracing = asked
 
 
 @cache

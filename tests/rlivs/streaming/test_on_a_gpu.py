@@ -12,6 +12,7 @@ from stand_in_gpu import stand_in_gpu
 from tiny_models import load_tiny_backbone
 from torch.utils._pytree import tree_map
 
+import rlivs_kernels
 from rlivs.backbones import load_backbone, preprocessing, qwen2_vl
 from rlivs.config import PipelineConfig
 from rlivs.decoding import graph
@@ -56,8 +57,21 @@ def watched(backbone, **options):
         return captioned, session.ask("What was there at 0:03?").text, engine.store.captions("film")
 
 
+@pytest.fixture
+def heads_read(monkeypatch):
+    """How many heads the caches had that decode steps read."""
+    found, real = set(), rlivs_kernels.decode_attention
+
+    def spy(query, key, *rest, **options):
+        found.add(key.shape[1])
+        return real(query, key, *rest, **options)
+
+    monkeypatch.setattr(rlivs_kernels, "decode_attention", spy)
+    return found
+
+
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_stream_leaves_what_it_leaves_on_a_cpu(tmp_path, gpu, name):
+def test_a_stream_leaves_what_it_leaves_on_a_cpu(tmp_path, gpu, heads_read, name):
     cpu, on_gpu = on_both(tmp_path, name)
     for scoring in ("deferred", "fused"):
         expected, said, stored = watched(cpu, scoring=scoring)
@@ -71,6 +85,8 @@ def test_a_stream_leaves_what_it_leaves_on_a_cpu(tmp_path, gpu, name):
     decoder = on_gpu.model.get_decoder()
     assert graph.can_capture(on_gpu.model) == (decoder in graph._last_graphs) == (name not in SLIDING)
     assert decoder not in graph._refused
+    if name not in SLIDING:  # keys and values are not repeated for every head, in a captured step neither
+        assert heads_read == {decoder.config.num_key_value_heads}
 
 
 @pytest.mark.slow
