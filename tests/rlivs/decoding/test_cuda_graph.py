@@ -39,6 +39,7 @@ def counted(gpu):
     class Counted(real):
         def capture_begin(self, *args, **kwargs):
             counts["capture"] += 1
+            assert kwargs["capture_error_mode"] == "thread_local"
             return super().capture_begin(*args, **kwargs)
 
         def replay(self):
@@ -179,7 +180,8 @@ def test_what_cannot_be_captured_runs_as_it_is(both, counted, caplog):
             )
     hook.remove()
     assert counted == {"capture": 1, "replay": 0}
-    assert sum("without a CUDA graph" in record.getMessage() for record in caplog.records) == 1
+    [told] = [text for text in map(logging.LogRecord.getMessage, caplog.records) if "without a CUDA graph" in text]
+    assert told.startswith("decoding runs without a CUDA graph: ") and "\n" not in told
     assert decoder in graph._refused
 
 
@@ -190,7 +192,7 @@ def test_short_texts_capture_nothing(both, counted):
     assert counted == {"capture": 0, "replay": 0}
 
 
-def test_each_text_takes_the_memory_of_the_one_before(both, monkeypatch):
+def test_each_text_takes_the_memory_of_the_one_before(both, counted, monkeypatch):
     on_cpu, on_gpu = both
     on_cpu.eos_token_ids = on_gpu.eos_token_ids = ()
     pools, real = [], graph.GraphedSteps._record
@@ -203,6 +205,7 @@ def test_each_text_takes_the_memory_of_the_one_before(both, monkeypatch):
         assert torch.equal(ids.cpu(), generate_greedily(on_cpu, prompt, count))
     graphs = [one for one, _ in pools]
     assert [pool for _, pool in pools] == [None, graphs[0].pool(), graphs[1].pool()]
+    assert counted == {"capture": 3, "replay": 7 + 28 + 1}
 
 
 def test_where_memory_is_short_the_next_text_is_captured_again(both, counted, monkeypatch):
