@@ -49,16 +49,20 @@ def test_the_runner_on_a_gpu(gpu, monkeypatch, tmp_path):
     """Called by the host and replayed as a graph. Kernels that a stand-in cannot run are refused, and cost no other."""
     tiny, names = shapes.Model("tiny", 1, 2, 1, 64), ("ours (cuda)", "ours (triton)")
     monkeypatch.setattr(run, "cases", lambda operation, quick: [shapes.Case(operation, tiny, 1, 40, 1, 20, "float16")])
+    offered = set()
     for operation, real in run.PROVIDERS.items():
 
         def few(case, data, real=real):
-            return {name: build for name, build in real(case, data).items() if name in names}
+            found = {name: build for name, build in real(case, data).items() if name in names}
+            offered.update(found)
+            return found
 
         monkeypatch.setitem(run.PROVIDERS, operation, few)
     monkeypatch.setattr(timing, "FLUSH_BYTES", 1024)
     monkeypatch.setattr(timing, "copy_bandwidth", lambda: 3e12)
     status = run.main(["--seconds", "0.01", "--out", str(tmp_path / "out.csv")])
-    assert status == (0 if gpu is None else 1)
+    refused = gpu is not None and "ours (cuda)" in offered
+    assert status == (1 if refused else 0) and "ours (triton)" in offered
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["operation"] for row in rows} == set(run.OPERATIONS)

@@ -48,7 +48,10 @@ def test_doctor_reads_well(rlivs):
     assert outcome.code == 0
     assert "transformers: " in outcome.out
     assert "{" not in outcome.out
-    assert "error: none" in outcome.out and "tiny-onevision: yes" in outcome.out
+    assert "tiny-onevision: yes" in outcome.out
+    # Without nvcc there is no extension, and the report says how to get one.
+    assert ("built: yes" in outcome.out) == ("error: none" in outcome.out)
+    assert "built: yes" in outcome.out or "install with RLIVS_BUILD_CUDA=1)" in outcome.out
 
 
 def test_resume_adds_only_what_is_missing(rlivs, film, tmp_path):

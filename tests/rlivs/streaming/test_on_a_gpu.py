@@ -126,7 +126,7 @@ def test_a_prompt_is_launched_without_a_wait(tmp_path, gpu, name):
 def two_gpus():
     if torch.cuda.device_count() == 1:
         pytest.skip("there is one GPU; none, or two, are enough")
-    if torch.version.cuda is not None:
+    if torch.cuda.is_available():
         yield
     else:
         with stand_in_gpu(2):

@@ -1,4 +1,5 @@
-// Tells PyTorch's CPU build of CUDA devices: without a guard, C++ refuses every tensor that names one.
+// Tells PyTorch of CUDA devices: without a guard, its CPU build refuses every tensor that names one. The guard of a CUDA
+// build, which this one takes the place of, would ask the driver.
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
 namespace {
