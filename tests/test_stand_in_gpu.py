@@ -4,9 +4,10 @@ import threading
 
 import pytest
 import torch
+from compiler import needs_compiler
 from stand_in_gpu import GpuTensor, Race, stand_in_gpu
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+pytestmark = [needs_compiler, pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 import kernel_checks
 import pytest
 import torch
+from compiler import needs_compiler
 
 from rlivs_kernels import attention_column_sums, backends, cuda_module, decode_attention
 from rlivs_kernels.ops.column_sums import cuda as column_sums_cuda
@@ -24,6 +25,7 @@ HALF, BFLOAT16, SINGLE = torch.float16, torch.bfloat16, torch.float32
 # One worker builds, and the emulator has one set of threads.
 pytestmark = [
     pytest.mark.xdist_group("cuda_emulation"),
+    needs_compiler,
     pytest.mark.skipif(sys.platform != "linux", reason="the emulator's fibers are written for Linux"),
 ]
 

@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from compiler import needs_compiler
 
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.xdist_group("cuda_emulation"),
+    needs_compiler,
     pytest.mark.skipif(sys.platform != "linux", reason="the emulator's fibers are written for Linux"),
 ]
 

@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import functools
 import gc
-import os
 import subprocess
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import torch
+from compiler import compiler
 
 from stand_in_gpu.graphs import CUDAGraph
 from stand_in_gpu.streams import Device, Event, Race, Stream
@@ -53,9 +53,9 @@ def _guard() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "guard.so"
         source = Path(__file__).with_name("guard.cpp")
-        compiler = [os.environ.get("CXX", "c++"), "-std=c++20", "-O0", "-shared", "-fPIC"]
+        command = [compiler(), "-std=c++20", "-O0", "-shared", "-fPIC"]
         places = [f"-I{torch_folder / 'include'}", str(source), f"-L{torch_folder / 'lib'}", "-lc10"]
-        subprocess.run([*compiler, *places, "-o", str(library)], check=True)
+        subprocess.run([*command, *places, "-o", str(library)], check=True)
         return ctypes.CDLL(str(library))
 
 
