@@ -32,6 +32,8 @@ install: $(READY)
 
 # torch comes first and pinned, so that nothing else can bring in another build of it.
 $(READY): pyproject.toml constraints.txt setup.py $(SOURCES)
+	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Python 3.11 or later is needed, and $(PYTHON) is ' \
+	    + sys.version.split()[0] + ': name another one, as in make PYTHON=python3.12 $(MAKECMDGOALS)')"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0 transformers==$(TRANSFORMERS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench,serve]"

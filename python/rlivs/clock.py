@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta
 
 from rlivs.errors import InputError
 from rlivs.times import format_time, parse_time
@@ -84,7 +84,7 @@ class Clock:
         assert self.epoch is not None
         try:
             # The small term is that of format_time.
-            return datetime.fromtimestamp(int(self.epoch + seconds + 1e-6), timezone.utc)
+            return datetime.fromtimestamp(int(self.epoch + seconds + 1e-6), UTC)
         except (ValueError, OverflowError, OSError):
             raise InputError(f"no calendar has second {seconds:g} of the stream; name an earlier moment") from None
 

@@ -1,6 +1,6 @@
 """Streams whose second 0 is a known moment of the wall clock."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,7 +8,7 @@ from rlivs.clock import COUNTED, Clock, parse_date_time
 from rlivs.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("berlin")
-NOON = datetime(2031, 5, 6, 10, tzinfo=timezone.utc).timestamp()  # 12:00 in Berlin
+NOON = datetime(2031, 5, 6, 10, tzinfo=UTC).timestamp()  # 12:00 in Berlin
 DAY = 86400.0
 
 
@@ -27,7 +27,7 @@ def test_without_a_clock_moments_are_counted():
 
 
 def test_the_hour_that_summer_time_takes_back():
-    clock = Clock(datetime(2031, 10, 25, 22, tzinfo=timezone.utc).timestamp())  # midnight
+    clock = Clock(datetime(2031, 10, 25, 22, tzinfo=UTC).timestamp())  # midnight
     assert clock.tell_short(2.5 * 3600) == clock.tell_short(3.5 * 3600) == "02:30:00"
     first, second = clock.stamps(2.5 * 3600, 3.5 * 3600)["clock"]
     assert (first[-6:], second[-6:]) == ("+02:00", "+01:00")

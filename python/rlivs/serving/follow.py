@@ -53,7 +53,7 @@ async def follow(served: Served, stream: str, after: int) -> AsyncIterator[str]:
         while True:
             try:
                 event = await asyncio.wait_for(news.get(), HEARTBEAT)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 yield ": still here\n\n"
                 continue
             if event is None:

@@ -106,7 +106,7 @@ class Guard:
                 deadline = loop.time() + self._settings.body_timeout
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, deadline - loop.time()))
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 raise HTTPException(408, "the request came too slowly") from None
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))

@@ -120,6 +120,7 @@ class _Decoding:
         stream = self.stream
         with open_container(stream.location, stream.options) as container:
             video = container.streams[stream.index]
+            assert isinstance(video, av.VideoStream)
             video.thread_type = "AUTO"
             if self.seek_to is not None and not self._seek(container, video, self.seek_to):
                 return
@@ -136,6 +137,7 @@ class _Decoding:
                         raise self._broken_off(f"its data is damaged there ({error.strerror})") from error
                     continue  # a recording may begin between key frames; its first packets then fit nothing
                 for picture in pictures:
+                    assert isinstance(picture, av.VideoFrame)
                     # After a seek, what is shown before the key frame lacks the pictures it depends on, and
                     # without a timestamp there is no telling where the seek has landed.
                     if self.seek_to is not None and not self.begun:

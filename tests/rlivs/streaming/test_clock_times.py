@@ -1,7 +1,7 @@
 """A recording whose start is known: captions, questions and answers go by the wall clock."""
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_a_time_of_day_brings_its_captions(session):
 
 def test_a_start_stays(engine, session):
     engine.open("door", resume=True)
-    same = engine.open("door", resume=True, starts_at=datetime(2031, 5, 6, 12, 5, 10, tzinfo=timezone.utc))
+    same = engine.open("door", resume=True, starts_at=datetime(2031, 5, 6, 12, 5, 10, tzinfo=UTC))
     assert same.clock.tell(0) == "2031-05-06 14:05:10"
     with pytest.raises(InputError, match="starts at 2031-05-06 14:05:10; resume it without another start"):
         engine.open("door", resume=True, starts_at=datetime(2031, 5, 6, 14, 5, 11))
