@@ -48,12 +48,19 @@ def logit_scale(scale: float | None, head_dim: int) -> float:
     return float(scale)
 
 
-def check_softcap_and_window(softcap: float | None, sliding_window: int | None) -> None:
-    """Raises ValueError for a softcap that is not positive and finite, or a window that holds no key."""
+def check_softcap(softcap: float | None) -> None:
+    """Raises ValueError for a softcap that is not positive and finite."""
     if softcap is not None and not 0 < softcap < math.inf:
         raise ValueError(f"softcap must be positive and finite, got {softcap}; pass None for no cap")
-    if sliding_window is not None and sliding_window < 1:
+
+
+def window_length(sliding_window: int | None) -> int | None:
+    """The window, as int32 holds it. Raises ValueError for one that holds no key."""
+    if sliding_window is None:
+        return None
+    if sliding_window < 1:
         raise ValueError(f"sliding_window must be at least 1, got {sliding_window}; pass None for no window")
+    return min(sliding_window, FARTHEST)
 
 
 def column_starts(column_range: ColumnRange, batch: int, num_keys: int, device: torch.device) -> tuple[Tensor, int]:

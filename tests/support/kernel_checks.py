@@ -271,6 +271,20 @@ def softcap_and_window(op, device, dtype):
     compare(op, query[0], key[0], sliding_window=7, softcap=5.0, reduction="max", **options)
 
 
+def far_away_is_as_far_as_it_gets(op, device, dtype):
+    """Positions and windows that int32 does not hold, or not times the group: as those just beyond the cache."""
+    query, key = tensors(device, dtype)
+    options = {"column_range": (60, 145), "row_mask": tensor([[1, 0, 1, 1, 0], [1, 1, 1, 0, 1]], device).bool()}
+    near = op(query[0], key[0], query_start=150, **options)
+    assert (near > 0).all()
+    assert torch.equal(op(query[0], key[0], query_start=150, sliding_window=2**40, **options), near)
+    both_ends = ([2**40, -(2**40)], tensor([2**31 - 1, -(2**31)], device), [2**29, -(2**29)])
+    for starts, window in zip(both_ends, (None, None, 2**29 + 100), strict=True):
+        sums = op(query[0], key[0], query_start=starts, sliding_window=window, **options)
+        assert torch.equal(sums[0], near[0]) and (sums[1] == 0).all()
+    compare(op, query[0], key[0], query_start=[2000, 2100], sliding_window=1950, **options)
+
+
 def caches_in_blocks(op, device, dtype):
     """Blocks of any size, in any order, in both layouts: the sums of the cache in one piece."""
     query, key = tensors(device, dtype, heads=(4, 2), layers=2)
@@ -359,6 +373,7 @@ COLUMN_SUM_CHECKS = [
     rising_logits_are_rescaled,
     reductions_agree,
     softcap_and_window,
+    far_away_is_as_far_as_it_gets,
     caches_in_blocks,
     layers_are_averaged,
     nan_stays_in_its_row_and_head,

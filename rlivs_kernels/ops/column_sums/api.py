@@ -9,10 +9,11 @@ from rlivs_kernels import backends
 from rlivs_kernels.ops.arguments import (
     ColumnRange,
     PerBatchRow,
-    check_softcap_and_window,
+    check_softcap,
     column_starts,
     logit_scale,
     per_batch_row,
+    window_length,
 )
 from rlivs_kernels.ops.library import LIBRARY, without_autocast
 from rlivs_kernels.ops.paging import checked_table, number_of_keys
@@ -73,7 +74,8 @@ def attention_column_sums(
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction {reduction!r} is not known; use one of {', '.join(REDUCTIONS)}")
     factor = logit_scale(scale, head_dim)
-    check_softcap_and_window(softcap, sliding_window)
+    check_softcap(softcap)
+    window = window_length(sliding_window)
     if row_mask is not None and (row_mask.dtype != torch.bool or tuple(row_mask.shape) != (batch, num_rows)):
         raise ValueError(
             f"row_mask is {row_mask.dtype} {list(row_mask.shape)}; pass bool [B, T] = [{batch}, {num_rows}]"
@@ -92,7 +94,7 @@ def attention_column_sums(
         table,
         factor,
         softcap,
-        sliding_window,
+        window,
         reduction,
         per_head,
         backend,

@@ -31,6 +31,15 @@ def _by_lane(tile):
 
 
 @triton.jit
+def _first_row(query_start, batch, num_rows, num_keys, sliding_window):
+    """Key index of row 0 and the window, no farther than they matter: the group's multiples must fit in int32."""
+    given = tl.load(query_start + batch)
+    beyond = tl.maximum(given, num_keys) - num_keys
+    window = tl.minimum(sliding_window - beyond, num_keys + num_rows)
+    return tl.maximum(given - beyond, -num_rows), tl.maximum(window, 1)
+
+
+@triton.jit
 def _visible(row, column, sliding_window, WINDOW: tl.constexpr):
     """Whether the row at key index `row` attends `column`, by causality and sliding window."""
     seen = column <= row
@@ -193,7 +202,7 @@ def row_normalisers(
         other=0.0,
     )
 
-    start = tl.load(query_start + batch)
+    start, sliding_window = _first_row(query_start, batch, num_rows, num_keys, sliding_window)
     first_row = start + tile * BLOCK_ROWS // GROUP
     last_row = start + tl.minimum(num_rows - 1, (tile * BLOCK_ROWS + BLOCK_ROWS - 1) // GROUP)
     low = 0
@@ -496,7 +505,7 @@ def column_sums(
     if KEY_START:
         low = tl.maximum(low, tl.load(key_start + batch))
     # A key that no row sees counts as zeros, and not as the NaN that it may hold.
-    start = tl.load(query_start + batch)
+    start, sliding_window = _first_row(query_start, batch, num_rows, num_keys, sliding_window)
     inside = (columns >= low) & (columns < tl.minimum(num_keys, start + num_rows)) & (index < num_columns)
     dim = tl.arange(0, BLOCK_D)
     key = _layer_pointer(key0, key1, key2, key3, layer) + (pack // REPEAT).to(tl.int64) * key_head

@@ -5,13 +5,13 @@ from torch import Tensor
 
 from rlivs_kernels import backends
 from rlivs_kernels.ops.arguments import (
-    FARTHEST,
     ColumnRange,
     PerBatchRow,
-    check_softcap_and_window,
+    check_softcap,
     column_starts,
     logit_scale,
     per_batch_row,
+    window_length,
 )
 from rlivs_kernels.ops.library import LIBRARY, without_autocast
 from rlivs_kernels.ops.paging import checked_table, number_of_keys
@@ -78,7 +78,8 @@ def decode_attention(
     if key.device != query.device or value.device != query.device:
         raise ValueError("query, key and value lie on several devices; move them to one")
     factor = logit_scale(scale, head_dim)
-    check_softcap_and_window(softcap, sliding_window)
+    check_softcap(softcap)
+    window = window_length(sliding_window)
     starts = None
     if column_sums is not None:
         starts = _column_starts(column_sums, column_range, query, number_of_keys(key, table))
@@ -95,7 +96,7 @@ def decode_attention(
         table,
         factor,
         softcap,
-        None if sliding_window is None else min(sliding_window, FARTHEST),
+        window,
         backend,
     )
 

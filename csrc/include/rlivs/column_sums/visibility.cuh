@@ -7,16 +7,19 @@
 namespace rlivs {
 
 struct Visibility {
+  // Both no farther than they matter, so that sums with rows fit in an int.
   int query_start;
   int first_key;
   int num_keys;
   int window;
 
   RLIVS_DEVICE Visibility(const ColumnSumsParams& p, int batch)
-      : query_start(p.query_start[batch]),
-        first_key(p.key_start == nullptr ? 0 : maximum(p.key_start[batch], 0)),
-        num_keys(p.num_keys),
-        window(p.sliding_window) {}
+      : first_key(p.key_start == nullptr ? 0 : maximum(p.key_start[batch], 0)), num_keys(p.num_keys) {
+    const int given = p.query_start[batch];
+    const int beyond = maximum(given, num_keys) - num_keys;
+    query_start = maximum(given - beyond, -p.num_rows);
+    window = p.sliding_window == 0 ? 0 : maximum(minimum(p.sliding_window - beyond, num_keys + p.num_rows), 1);
+  }
 
   // The keys [begin, end) that row t attends.
   RLIVS_DEVICE int begin(int t) const {
