@@ -1,6 +1,7 @@
 """Compiles every kernel ahead of time and reads registers, shared memory and spills.
 
-`python -m rlivs_kernels.ahead_of_time` prints the table and exits with 1 where a kernel spills.
+`python -m rlivs_kernels.ahead_of_time` prints the table and exits with 1 where a kernel spills, or where
+fewer of its programs fit on a multiprocessor than its launches are cut for.
 Needs Triton and, for the CUDA kernels, nvcc; no GPU.
 
 The CUDA kernels are all there are. Of Triton's, whose variants a call's options multiply, the table holds those of
@@ -47,6 +48,12 @@ class KernelResources:
     threads: int
     occupancy: float  # resident warps / most warps of a multiprocessor
     matrix_instruction: str = ""  # HGMMA, HMMA or none
+    expected_programs: int = 1  # that its launches expect a multiprocessor to hold
+
+    @property
+    def programs(self) -> int:
+        """How many of its programs a multiprocessor holds."""
+        return round(self.occupancy * MULTIPROCESSORS[self.arch].warps * 32 / self.threads)
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class Variant:
     constants: tuple[tuple[str, object], ...]
     aligned: tuple[int, ...]
     options: tuple[tuple[str, object], ...]
+    resident: int
 
 
 @dataclass(frozen=True)
@@ -233,13 +241,22 @@ def _keep(
     arguments: list,
     constants: dict,
     options: dict,
+    resident: int,
 ) -> None:
     """Adds the launch's variant, under the label of the first call that launches it."""
     signature, aligned = _signature(kernel, arguments, constants)
     values = {**dict(zip(kernel.arg_names, arguments, strict=False)), **constants}
     constexprs = tuple((name, values[name]) for name, kind in signature.items() if kind == "constexpr")
     variant = Variant(
-        operation, kernel.__name__, "", arch, tuple(signature.items()), constexprs, aligned, tuple(options.items())
+        operation,
+        kernel.__name__,
+        "",
+        arch,
+        tuple(signature.items()),
+        constexprs,
+        aligned,
+        tuple(options.items()),
+        resident,
     )
     found.setdefault(variant, label)
 
@@ -305,6 +322,7 @@ def compile_variant(variant: Variant) -> KernelResources:
         threads,
         occupancy(variant.arch, registers, shared, threads),
         matrix,
+        variant.resident,
     )
 
 
@@ -340,8 +358,14 @@ def cuda_rows() -> list[KernelResources]:
 
 
 def problems(rows: Sequence[KernelResources]) -> list[str]:
-    """What is held of compiled kernels and is not so: no spills; HGMMA in the column pass of halves on Hopper."""
+    """What is held of compiled kernels and is not so: no spills; room for as many programs as launches are cut for;
+    HGMMA in the column pass of halves on Hopper."""
     found = [f"{r.name} sm_{r.arch} spills {r.spill_bytes} bytes" for r in rows if r.spill_bytes]
+    found += [
+        f"{r.name} sm_{r.arch}: a multiprocessor holds {r.programs} of its programs, not {r.expected_programs}"
+        for r in rows
+        if r.programs < r.expected_programs
+    ]
     found += [
         f"{r.name} sm_{r.arch} has no HGMMA"
         for r in rows
@@ -393,7 +417,7 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1))
     wrong = problems(rows)
-    print("\n".join(wrong) or f"{len(rows)} kernels: no spills")
+    print("\n".join(wrong) or f"{len(rows)} kernels: no spills, and room for all programs")
     return 1 if wrong else 0
 
 

@@ -57,7 +57,8 @@ _assumed_chip: Chip | None = None
 
 @contextmanager
 def observed(chip: Chip, observer: Callable[..., None]) -> Iterator[None]:
-    """Within, launches are handed to observer(kernel, arguments, constants, options) in place of a GPU."""
+    """Within, launches are handed to observer(kernel, arguments, constants, options, resident) in place of
+    a GPU; resident is how many of the kernel's programs its caller expects a multiprocessor to hold."""
     global _observer, _assumed_chip
     before = _observer, _assumed_chip
     _observer, _assumed_chip = observer, chip
@@ -87,16 +88,18 @@ def launch(
     grid: tuple[int, ...],
     arguments: list,
     constants: dict,
+    tiles: Tiles | None = None,
     *,
     warps: int = 4,
-    stages: int = 1,
-    registers: int | None = None,
 ) -> None:
-    """kernel[grid](*arguments, **constants) on the device and current stream of the first tensor."""
+    """kernel[grid](*arguments, **constants) on the device and current stream of the first tensor, on as many warps,
+    stages and registers as its tiles ask for."""
+    tiles = tiles or Tiles(rows=0, keys=0, warps=warps, stages=1, resident=1)
     # Said explicitly: the default of fp fusion is about to change, and exp2(logit * scale - lse) is one FMA with it.
-    options = {"num_warps": warps, "num_stages": stages, "maxnreg": registers, "enable_fp_fusion": True}
+    options = {"num_warps": tiles.warps, "num_stages": tiles.stages, "maxnreg": tiles.registers}
+    options["enable_fp_fusion"] = True
     if _observer is not None:
-        _observer(kernel, arguments, constants, options)
+        _observer(kernel, arguments, constants, options, tiles.resident)
         return
     device = next(a for a in arguments if isinstance(a, Tensor)).device
     if device.type == "cuda" and device.index != torch.cuda.current_device():

@@ -44,9 +44,11 @@ def test_occupancy_by_its_three_limits():
     assert occupancy(80, 40, 0, 32) == 0.5  # 32 programs
 
 
-def test_spills_and_a_missing_hgmma_are_problems():
+def test_spills_a_missing_hgmma_and_too_few_programs_are_problems():
     good = KernelResources("column_sums float16", 90, 128, 0, 0, 256, 0.25, "HGMMA")
     assert problems([good]) == []
     spilled = KernelResources("column_sums float16", 80, 255, 0, 8, 256, 0.1, "HMMA")
     slow = KernelResources("column_sums bfloat16", 90, 128, 0, 0, 256, 0.25, "HMMA")
     assert len(problems([good, spilled, slow])) == 2
+    alone = KernelResources("attend_split float16", 80, 255, 0, 0, 128, 0.125, "HMMA", expected_programs=3)
+    assert problems([alone]) == ["attend_split float16 sm_80: a multiprocessor holds 2 of its programs, not 3"]

@@ -169,10 +169,10 @@ def test_tiles_to_try_are_those_that_are_launched(table, model):
             launched.clear()
             with tune.using(table, key, tiles):
                 call()
-            ((constants, options),) = [(c, o) for k, _, c, o in launched if k.__name__ == kernel]
+            ((constants, options, resident),) = [rest for k, _, *rest in launched if k.__name__ == kernel]
             assert constants["BLOCK_KEYS"] == tiles.keys
             assert (options["num_warps"], options["num_stages"]) == (tiles.warps, tiles.stages)
-            assert options["maxnreg"] == tiles.registers
+            assert options["maxnreg"] == tiles.registers and resident == tiles.resident
         assert tune.TABLES[table][key] == chosen
 
 

@@ -42,8 +42,8 @@ COLUMN_TILES = {
     (True, 4, 64): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4, registers=128),
     (True, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4, registers=128),
     (True, 4, 256): Tiles(rows=32, keys=32, warps=4, stages=1, resident=4, registers=128),
-    (False, 2, 64): Tiles(rows=64, keys=128, warps=4, stages=3, resident=3),
-    (False, 2, 128): Tiles(rows=64, keys=128, warps=4, stages=2, resident=3),
+    (False, 2, 64): Tiles(rows=64, keys=128, warps=8, stages=3, resident=2, registers=128),
+    (False, 2, 128): Tiles(rows=32, keys=128, warps=4, stages=2, resident=3, registers=168),
     (False, 2, 256): Tiles(rows=32, keys=128, warps=8, stages=2, resident=1),
     (False, 4, 64): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4, registers=128),
     (False, 4, 128): Tiles(rows=32, keys=32, warps=4, stages=2, resident=4, registers=128),
@@ -164,9 +164,7 @@ def attention_column_sums_triton(
                 "MAXIMUM": reduction == "max",
                 **common,
             },
-            warps=tiles.warps,
-            stages=tiles.stages,
-            registers=tiles.registers,
+            tiles,
         )
         layer += layers
 
@@ -246,9 +244,7 @@ def _normalisers(
                 "BLOCK_KEYS": tiles.keys,
                 **common,
             },
-            warps=tiles.warps,
-            stages=tiles.stages,
-            registers=tiles.registers,
+            tiles,
         )
         layer += len(queries)
     if splits == 1:

@@ -120,9 +120,7 @@ def decode_attention_triton(
             "FLOAT32": query.dtype == torch.float32,
             **flags,
         },
-        warps=tiles.warps,
-        stages=tiles.stages,
-        registers=tiles.registers,
+        tiles,
     )
     launch(
         triton_kernels.combine_splits,
