@@ -17,7 +17,7 @@ def constraints():
 
 
 def test_pytorch_with_cuda_finds_its_triton():
-    """PyPI's PyTorch for Linux pins one. (Its CPU build does not, so a machine that has that one cannot notice.)"""
+    """PyTorch's CUDA build pins one. Its CPU build does not, so a machine that has that one cannot notice."""
     assert constraints()["torch"].specifier.contains("2.13.0"), "name the Triton of the new PyTorch here"
     assert constraints()["triton"].specifier.contains("3.7.1")
 
