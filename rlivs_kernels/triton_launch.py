@@ -51,6 +51,9 @@ class Tiles:
     registers: int | None = None
 
 
+# For kernels that have no tiles of their own.
+UNTILED = Tiles(rows=0, keys=0, warps=4, stages=1, resident=1)
+
 _observer: Callable[..., None] | None = None
 _assumed_chip: Chip | None = None
 
@@ -88,13 +91,10 @@ def launch(
     grid: tuple[int, ...],
     arguments: list,
     constants: dict,
-    tiles: Tiles | None = None,
-    *,
-    warps: int = 4,
+    tiles: Tiles = UNTILED,
 ) -> None:
     """kernel[grid](*arguments, **constants) on the device and current stream of the first tensor, on as many warps,
     stages and registers as its tiles ask for."""
-    tiles = tiles or Tiles(rows=0, keys=0, warps=warps, stages=1, resident=1)
     # Said explicitly: the default of fp fusion is about to change, and exp2(logit * scale - lse) is one FMA with it.
     options = {"num_warps": tiles.warps, "num_stages": tiles.stages, "maxnreg": tiles.registers}
     options["enable_fp_fusion"] = True

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rlivs_kernels.ops.decode_attention import triton_kernels
 from rlivs_kernels.ops.paging import number_of_keys
-from rlivs_kernels.triton_launch import Tiles, chip_of, launch, logit_factors, query_limit
+from rlivs_kernels.triton_launch import UNTILED, Tiles, chip_of, launch, logit_factors, query_limit
 from rlivs_kernels.triton_pages import in_blocks
 
 MAX_SPLITS = 128
@@ -32,6 +32,8 @@ SPLIT_TILES = {
     (False, 4, 128): Tiles(rows=16, keys=32, warps=4, stages=2, resident=2),
     (False, 4, 256): Tiles(rows=16, keys=32, warps=4, stages=1, resident=2, registers=255),
 }
+
+COMBINING = replace(UNTILED, warps=8)
 
 
 def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
@@ -147,6 +149,6 @@ def decode_attention_triton(
             "BLOCK_COLUMNS": COLUMNS_A_PROGRAM,
             **flags,
         },
-        warps=8,
+        COMBINING,
     )
     return out, lse

@@ -7,7 +7,7 @@
 namespace rlivs {
 
 struct Visibility {
-  // Both no farther than they matter, so that sums with rows fit in an int.
+  // query_start and window are no farther than they matter, so that sums with rows fit in an int.
   int query_start;
   int first_key;
   int num_keys;
