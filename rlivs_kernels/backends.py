@@ -7,6 +7,8 @@ from types import ModuleType
 from torch import Tensor
 
 NAMES = ("reference", "torch", "triton", "cuda")
+# Whose matrix products are torch's, with torch's settings.
+OF_TORCH = ("reference", "torch")
 
 # What "auto" tries, in order, by device type. On CUDA the order stands until benchmarks/kernels has been run on a GPU
 # and its CSV shows another one faster for an operation: then name that operation here.

@@ -39,6 +39,21 @@ def limit(device: torch.device) -> str | None:
     capability = torch.cuda.get_device_capability(device)
     if capability < (8, 0):
         return f"it needs a GPU of compute capability 8.0 or later, got {capability[0]}.{capability[1]}"
+    return _refusal(torch.cuda.current_device() if device.index is None else device.index)
+
+
+@functools.cache
+def _refusal(index: int) -> str | None:
+    """What CUDA says when it is asked for a kernel of each operation on this GPU; None when it has them: a driver may
+    be too old for the runtime in the extension, and an extension may have been built for other GPUs."""
+    module = extension()
+    try:
+        module.DecodePlan(index, 0, 1, 1, 1, 16, 16, 64)
+        module.ColumnSumsPlan(index, 0, 1, 1, 1, 1, 16, 16, 16, 64, False, False)
+    except RuntimeError as error:
+        info = module.build_info()
+        built = f"nvcc {info['nvcc']} for {info['architectures']}"
+        return f"the CUDA extension does not run on this GPU: {error} (built by {built}; build it on this machine)"
     return None
 
 

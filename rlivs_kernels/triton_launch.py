@@ -17,6 +17,10 @@ from torch import Tensor
 LOG2E = math.log2(math.e)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 MAX_HEAD_DIM = 256
+# The kernels' tanh is off by up to 4e-7 (ex2.approx and div.full: 2 units in the last place each), times the cap. A
+# series near 0 has no such limit, and takes registers that row_normalisers does not have.
+MAX_SOFTCAP = 200.0
+MAX_GRID = 65535  # of CUDA, along the second and third axis of a grid, where batch rows lie
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -109,12 +113,17 @@ def launch(
         kernel[grid](*arguments, **constants, **options)
 
 
-def query_limit(query: Tensor) -> str | None:
-    """Why Triton kernels cannot run on a query [B, Hq, T, D] of this device, dtype and layout; None when they can."""
+def query_limit(query: Tensor, softcap: object, most_rows: int = MAX_GRID) -> str | None:
+    """Why Triton kernels cannot run on a query [B, Hq, T, D] of this device, dtype and layout; None when they can.
+    most_rows: of the batch."""
     if query.dtype not in DTYPES:
         return f"it takes float16, bfloat16 and float32, not {str(query.dtype).removeprefix('torch.')}"
     if query.shape[3] > MAX_HEAD_DIM:
         return f"it takes head sizes up to {MAX_HEAD_DIM}, not {query.shape[3]}"
+    if query.shape[0] > most_rows:
+        return f"it takes batches up to {most_rows} here, not {query.shape[0]}"
+    if isinstance(softcap, float | int) and softcap > MAX_SOFTCAP:
+        return f"it takes softcaps up to {MAX_SOFTCAP:g}, not {softcap:g}"
     # Within a batch row the kernels count in 32 bits.
     if sum(stride * size for stride, size in zip(query.stride()[1:], query.shape[1:], strict=True)) >= 2**31:
         return "query spreads one batch row over 2^31 elements or more"

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rlivs_kernels import attention_column_sums, decode_attention
+from rlivs_kernels.ops.library import ieee_products
 
 QUERY, KEY = torch.randn(2, 4, 3, 16), torch.randn(2, 2, 20, 16)
 STEP = torch.randn(2, 4, 1, 16)
@@ -124,6 +125,43 @@ def test_positions_that_int32_cannot_hold(far):
             assert torch.equal(attention_column_sums(QUERY, KEY, column_range=(0, 10), query_start=start), expected)
             out, _ = decode_attention(STEP, KEY, KEY, key_lengths=start)
             assert torch.equal(out, decode_attention(STEP, KEY, KEY, key_lengths=near)[0])
+
+
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_precision_of_matrix_products_changes_nothing(backend, dtype):
+    """Where a CPU multiplies bfloat16 in hardware, "medium" makes float32 products ones of bfloat16."""
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(1, 2, rows, 128, generator=generator).to(dtype) for rows in (64, 600))
+
+    def both():
+        out, lse = decode_attention(query[:, :, :1], key, key, key_lengths=600, backend=backend)
+        return out, lse, attention_column_sums(query, key, column_range=(0, 500), query_start=536, backend=backend)
+
+    expected = both()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = both()
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    for given, right in zip(found, expected, strict=True):
+        assert torch.equal(given, right)
+
+
+def test_calls_side_by_side_give_the_precision_back_once():
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "bf16"
+    try:
+        with ieee_products("cpu"):
+            with ieee_products("cpu"):
+                assert matmul.fp32_precision == "ieee"
+            assert matmul.fp32_precision == "ieee"
+        assert matmul.fp32_precision == "bf16"
+    finally:
+        matmul.fp32_precision = before
 
 
 @pytest.mark.parametrize("backend", ["torch", "reference"])

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from rlivs_kernels import attention_column_sums, backends, decode_attention, triton_launch
+from rlivs_kernels import attention_column_sums, backends, cuda_module, decode_attention, triton_launch
 from rlivs_kernels.ops.column_sums import triton as triton_column_sums
 from rlivs_kernels.ops.decode_attention import triton as triton_decode
 
@@ -39,11 +39,53 @@ def test_triton_names_its_limits():
     vast = torch.empty_strided((1, 4, 3, 16), (0, 2**29, 16, 1), device="meta")
     assert "one batch row over 2^31 elements" in triton_column_sums.limit(vast, key)
     assert "one batch row over 2^31 elements" in triton_decode.limit(vast, key)
+    with pytest.raises(ValueError, match="softcaps up to 200, not 5000"):
+        attention_column_sums(query, key, softcap=5000.0, **call)
+    with pytest.raises(ValueError, match="softcaps up to 200, not 5000"):
+        decode_attention(query[:, :, :1], key, key, key_lengths=3, softcap=5000.0, backend="triton")
     with pytest.raises(ValueError, match="not float64"):
         decode_attention(query[:, :, :1].double(), key.double(), key.double(), key_lengths=3, backend="triton")
     wide = torch.zeros(1, 1, 9, 320, device=DEVICE)
     with pytest.raises(ValueError, match="head sizes up to 256, not 320"):
         decode_attention(wide[:, :, :1], wide, wide, key_lengths=3, backend="triton")
+
+
+def test_triton_names_batches_that_no_grid_holds():
+    def batch(rows, heads=1):
+        return torch.empty_strided((rows, heads, 1, 16), (16, 0, 16, 1), device="meta")
+
+    limits = [
+        triton_decode.limit(batch(65536), batch(65536)),
+        triton_column_sums.limit(batch(16384), batch(16384), lse=None),
+        triton_column_sums.limit(batch(9000, 8), batch(9000, 8), lse=[torch.zeros(9000, 8, 1)]),
+    ]
+    for limit, most, given in zip(limits, (65535, 16383, 8191), (65536, 16384, 9000), strict=True):
+        assert limit == f"it takes batches up to {most} here, not {given}"
+    assert "batches" not in str(triton_column_sums.limit(batch(9000, 8), batch(9000, 8), lse=None))
+
+
+class DriverIsTooOld:
+    """An extension whose runtime the driver does not know, as CUDA 13's is to a driver for 12."""
+
+    @staticmethod
+    def build_info():
+        return {"architectures": "80;90", "nvcc": "13.0"}
+
+    @staticmethod
+    def DecodePlan(*arguments):
+        raise RuntimeError("cudaGetDevice: cudaErrorInsufficientDriver, CUDA driver version is insufficient")
+
+
+def test_an_extension_that_the_gpu_cannot_run_is_passed_over_with_its_reason(monkeypatch):
+    monkeypatch.setattr(cuda_module, "load", lambda: DriverIsTooOld)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    cuda_module._refusal.cache_clear()
+    try:
+        limit = cuda_module.limit(torch.device("cuda", 0))
+    finally:
+        cuda_module._refusal.cache_clear()
+    assert "does not run on this GPU: cudaGetDevice: cudaErrorInsufficientDriver" in limit
+    assert "built by nvcc 13.0 for 80;90" in limit
 
 
 def test_triton_names_a_cpu_where_nothing_interprets(monkeypatch):

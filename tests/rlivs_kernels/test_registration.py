@@ -115,7 +115,9 @@ def test_tensors_that_require_grad_are_served():
     query = torch.randn(1, 2, 3, 16, requires_grad=True)
     options = {"column_range": (0, 2), "query_start": 0}
     expected = attention_column_sums(query.detach(), query.detach(), **options)
-    assert torch.equal(attention_column_sums(query, query, **options), expected)
+    scores = attention_column_sums(query, query, **options)
+    assert torch.equal(scores, expected) and not scores.requires_grad
     step = query[:, :, :1]
-    out, _ = decode_attention(step, query, query, key_lengths=3)
+    out, lse = decode_attention(step, query, query, key_lengths=3)
+    assert not out.requires_grad and not lse.requires_grad
     assert torch.equal(out, decode_attention(step.detach(), query.detach(), query.detach(), key_lengths=3)[0])

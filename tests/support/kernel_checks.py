@@ -272,6 +272,7 @@ def softcap_and_window(op, device, dtype):
     query[0] *= 4
     options = {"column_range": (20, 145), "query_start": tensor([128, 60], device)}
     compare(op, query[0], key[0], softcap=3.0, **options)
+    compare(op, query[0], key[0], softcap=200.0, **options)
     windowed = compare(op, query[0], key[0], sliding_window=50, key_start=[0, 30], **options)
     assert (windowed[0, :59] == 0).all() and (windowed[0, 59:] > 0).all()
     compare(op, query[0], key[0], sliding_window=7, softcap=5.0, reduction="max", **options)
@@ -507,6 +508,7 @@ def step_caps_and_windows(op, device, dtype):
     query = query * 4
     options = {"key_lengths": tensor([150, 60], device), "columns": (tensor([70, 3], device), 60)}
     compare_step(op, query, key, value, softcap=3.0, **options)
+    compare_step(op, query, key, value, softcap=50.0, **options)
     _, _, sums = compare_step(op, query, key, value, sliding_window=50, key_start=[0, 30], **options)
     assert (sums[0, :30] == 0).all() and (sums[0, 30:] > 0).all() and (sums[1, :27] == 0).all()
     compare_step(op, query, key, value, sliding_window=7, softcap=5.0, **options)

@@ -1,6 +1,7 @@
 """attention_column_sums: checks the arguments, picks a backend, and is registered with torch.library."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -15,13 +16,14 @@ from rlivs_kernels.ops.arguments import (
     per_batch_row,
     window_length,
 )
-from rlivs_kernels.ops.library import LIBRARY, without_autocast
+from rlivs_kernels.ops.library import LIBRARY, ieee_products, without_autocast
 from rlivs_kernels.ops.paging import checked_table, number_of_keys
 
 REDUCTIONS = ("mean", "sum", "max")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
+@torch.no_grad()
 def attention_column_sums(
     query: Tensor | Sequence[Tensor],
     key: Tensor | Sequence[Tensor],
@@ -50,7 +52,7 @@ def attention_column_sums(
     key: [B, Hkv, S, D], same dtype, Hq a multiple of Hkv; never copied; or a list, as query.
     column_range: (start, stop) for every batch row, or (starts [B], length). A column that is no key, or that no
         row sees, scores 0.
-    query_start: key index of row 0; int, or integer tensor [B].
+    query_start: key index of row 0; int, or integer tensor [B]. A row beyond the last key sees all of them.
     key_start: first key that counts (left padding); int, or integer tensor [B].
     lse: fp32 [B, Hq, T] (one a layer), natural log; spares the pass that computes it.
     row_mask: bool [B, T], True where a row counts; a batch row without any gives zeros.
@@ -61,8 +63,11 @@ def attention_column_sums(
     scale: default D ** -0.5. sliding_window: a row sees this many keys, its own the last.
     reduction: "mean" or "sum" over layers, heads and counted rows, or "max" (maximum over them).
     per_head: keep the query heads apart.
+    backend: "auto", which takes the fastest that can serve the call, or by name: "cuda", "triton" (softcaps up to 200),
+        "torch", "reference".
     Returns fp32 [B, N], or [B, Hq, N] with per_head (fp64 for fp64 inputs). A NaN or infinite logit makes its row's
     columns NaN, in that batch row and head only.
+    Scores carry no gradient, also of inputs that require one.
     Ints given for ranges become device tensors on every call; in a hot loop pass int32 tensors.
     Raises ValueError for inputs that do not fit together, and for a backend that cannot serve the call.
     """
@@ -155,7 +160,6 @@ LIBRARY.define(
 )
 
 
-@torch.no_grad()
 def _dispatch(
     queries: list[Tensor],
     keys: list[Tensor],
@@ -186,7 +190,8 @@ def _dispatch(
         "per_head": per_head,
     }
     name, module = backends.pick("column_sums", backend, queries, keys, options)
-    with without_autocast(queries[0].device.type):
+    device_type = queries[0].device.type
+    with without_autocast(device_type), ieee_products(device_type) if name in backends.OF_TORCH else nullcontext():
         if name == "reference":
             return module.attention_column_sums_reference(
                 queries, keys, column_range=(column_start, num_columns), **options

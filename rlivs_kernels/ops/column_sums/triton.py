@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlivs_kernels.ops.column_sums import triton_kernels
 from rlivs_kernels.ops.paging import number_of_keys
-from rlivs_kernels.triton_launch import Tiles, chip_of, launch, logit_factors, query_limit, splits_for
+from rlivs_kernels.triton_launch import MAX_GRID, Tiles, chip_of, launch, logit_factors, query_limit, splits_for
 from rlivs_kernels.triton_pages import in_blocks
 
 LAYERS_A_LAUNCH = 4
@@ -61,7 +61,9 @@ NARROW_COLUMN_TILES = {
 
 def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
     """Why this backend cannot serve the call; None when it can."""
-    return query_limit(query)
+    # Layers that share a launch lie along one axis with the batch rows, and so do KV heads where an lse is given.
+    beside = LAYERS_A_LAUNCH if options.get("lse") is None else max(LAYERS_A_LAUNCH, key.shape[1])
+    return query_limit(query, options.get("softcap"), MAX_GRID // beside)
 
 
 def attention_column_sums_triton(

@@ -1,5 +1,7 @@
 """decode_attention: checks the arguments, picks a backend, and is registered with torch.library."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -13,12 +15,13 @@ from rlivs_kernels.ops.arguments import (
     per_batch_row,
     window_length,
 )
-from rlivs_kernels.ops.library import LIBRARY, without_autocast
+from rlivs_kernels.ops.library import LIBRARY, ieee_products, without_autocast
 from rlivs_kernels.ops.paging import checked_table, number_of_keys
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
+@torch.no_grad()
 def decode_attention(
     query: Tensor,
     key: Tensor,
@@ -40,8 +43,8 @@ def decode_attention(
 
     query: [B, Hq, 1, D]; key, value: [B, Hkv, S, D]; one dtype of fp16, bf16, fp32 (fp64 on the reference and torch
         backends), any strides, never copied; Hq a multiple of Hkv. D: as attention_column_sums.
-    key_lengths: number of valid keys, int or integer tensor [B]; read on the device, so a captured CUDA graph follows
-        it. A batch row of length 0 gives zeros, lse -inf, and adds nothing: a finished row of a batch stops counting.
+    key_lengths: number of valid keys (S if it says more), int or integer tensor [B]; read on the device, so a captured
+        CUDA graph follows it. A batch row of length 0 gives zeros, lse -inf, and adds nothing: a finished row of a batch stops counting.
     key_start: first key that counts (left padding); int, or integer tensor [B].
     column_sums: fp32 [B, N] (fp64 for fp64 inputs), contiguous rows, accumulated in place: the SUM over heads. Divide
         by heads and steps for a mean.
@@ -50,7 +53,9 @@ def decode_attention(
         attention_column_sums.
     scale: default D ** -0.5. softcap: as attention_column_sums. sliding_window: only the last so many keys before
         key_lengths count.
+    backend: as attention_column_sums.
     Returns out [B, Hq, 1, D] in the inputs' dtype and lse fp32 [B, Hq] (fp64 for fp64 inputs), natural log.
+    Nothing it returns carries a gradient, also of inputs that require one: it is for decoding, not for training.
     Ints given for lengths and ranges become device tensors on every call; in a hot loop pass int32 tensors.
     Raises ValueError for inputs that do not fit together, and for a backend that cannot serve the call.
     """
@@ -124,7 +129,6 @@ LIBRARY.define(
 )
 
 
-@torch.no_grad()
 def _dispatch(
     query: Tensor,
     key: Tensor,
@@ -151,7 +155,8 @@ def _dispatch(
     }
     # A backend must be able to read values as it reads keys.
     name, module = backends.pick("decode_attention", backend, [query, query], [key, value], options)
-    with without_autocast(query.device.type):
+    device_type = query.device.type
+    with without_autocast(device_type), ieee_products(device_type) if name in backends.OF_TORCH else nullcontext():
         if name == "reference":
             columns = None if column_start is None else (column_start, num_columns)
             out, lse = module.decode_attention_reference(query, key, value, column_range=columns, **options)

@@ -38,7 +38,7 @@ COMBINING = replace(UNTILED, warps=8)
 
 def limit(query: Tensor, key: Tensor, **options: object) -> str | None:
     """Why this backend cannot serve the call; None when it can."""
-    return query_limit(query)
+    return query_limit(query, options.get("softcap"))
 
 
 def decode_attention_triton(
