@@ -44,7 +44,8 @@ def decode_attention(
     query: [B, Hq, 1, D]; key, value: [B, Hkv, S, D]; one dtype of fp16, bf16, fp32 (fp64 on the reference and torch
         backends), any strides, never copied; Hq a multiple of Hkv. D: as attention_column_sums.
     key_lengths: number of valid keys (S if it says more), int or integer tensor [B]; read on the device, so a captured
-        CUDA graph follows it. A batch row of length 0 gives zeros, lse -inf, and adds nothing: a finished row of a batch stops counting.
+        CUDA graph follows it. A batch row of length 0 gives zeros, lse -inf, and adds nothing: a finished row of a
+        batch stops counting.
     key_start: first key that counts (left padding); int, or integer tensor [B].
     column_sums: fp32 [B, N] (fp64 for fp64 inputs), contiguous rows, accumulated in place: the SUM over heads. Divide
         by heads and steps for a mean.
