@@ -142,7 +142,7 @@ class TerminalView(LinesView):
 
 
 def event_line(event: Event, clock: Clock) -> str | None:
-    """A caption, gap, drop or error as a line; None for the rest."""
+    """A caption, gap, drop, error or lost connection as a line; None for the rest."""
     data: dict[str, Any] = event.data
     span = clock.tell_span(data["start"], data["end"]) if "start" in data else ""
     if event.kind == "caption":
@@ -153,6 +153,8 @@ def event_line(event: Event, clock: Clock) -> str | None:
         return f"{span}  -- {data['frames']} frames dropped: the model is behind --"
     if event.kind == "error":
         return f"-- {data['message']} --"
+    if event.kind == "status" and data.get("state") in ("connecting", "reconnecting") and data["last_error"]:
+        return f"-- {data['state']}: {data['last_error']}; trying again --"
     return None
 
 
@@ -160,12 +162,12 @@ def status_line(status: StreamStatus) -> str:
     """The figures of a stream on one line."""
     parts = [
         status.state,
+        status.last_error or "",
         f"{status.clips} clips",
         f"lag {status.lag_s:.1f} s",
         f"{status.frames_dropped} frames dropped",
         f"{status.reconnects} reconnects" if status.reconnects else "",
         f"{status.tokens_per_s:.1f} tokens/s",
         f"{status.memory_bytes / 2**20:.1f} MiB",
-        status.last_error or "",
     ]
     return " · ".join(part for part in parts if part)

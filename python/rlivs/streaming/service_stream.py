@@ -22,7 +22,7 @@ from rlivs.streaming.service_turns import ModelThread
 from rlivs.streaming.session import Session, check_push, process_together
 from rlivs.video import DecodedFrame, Frame, VideoClip
 from rlivs.video.clip_builder import ClipBuilder
-from rlivs.video.live import OVERLOAD, Gap, Source
+from rlivs.video.live import OVERLOAD, Gap, Source, SourceStatus
 
 # Clips of a live stream that may wait for the model, one being filled beside them.
 WAITING_CLIPS = 2
@@ -153,6 +153,10 @@ class ServiceStream:
             for item in source.frames(self._builder.next_time):
                 if self._stopping:
                     return
+                if isinstance(item, SourceStatus):
+                    state = item.state
+                    self._tell_status()
+                    continue
                 if first and source.live:
                     offset = self._place_live()
                     first = False

@@ -54,15 +54,21 @@ class LiveSource:
         self._closed = False
         self._thread: Thread | None = None
 
-    def frames(self, start: float = 0.0) -> Iterator[Frame | DecodedFrame | Gap]:
-        """Frames and gaps as they come, until `close`. Raises InputError when the source is given up."""
+    def frames(self, start: float = 0.0) -> Iterator[Frame | DecodedFrame | Gap | SourceStatus]:
+        """Frames and gaps as they come, until `close`; the status whenever connecting fails for another reason than
+        before. Raises InputError when the source is given up."""
         if self._thread is None:
             self._thread = Thread(target=self._run, name=f"decode {self.name}", daemon=True)
             self._thread.start()
+        told: str | None = None
+
+        def has_news() -> bool:
+            return self._status.state in ("failed", "closed") or self._status.error not in (None, told)
+
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._status.state in ("failed", "closed"))
-                item: DecodedFrame | Gap
+                self._changed.wait_for(lambda: self._waiting or has_news())
+                item: DecodedFrame | Gap | SourceStatus
                 if self._missed is not None:
                     item, self._missed = self._missed, None
                 elif self._waiting:
@@ -70,8 +76,12 @@ class LiveSource:
                 else:
                     if self._status.state == "failed":
                         raise InputError(f"{self.name} was given up: {self._status.error}; check that it is sending")
-                    return
+                    if self._status.state == "closed":
+                        return
+                    item, told = self._status, self._status.error
                 self._changed.notify_all()
+            if isinstance(item, DecodedFrame):
+                told = None
             yield item
 
     def status(self) -> SourceStatus:

@@ -48,8 +48,9 @@ class Source(Protocol):
     @property
     def live(self) -> bool: ...
 
-    def frames(self, start: float = 0.0) -> Iterator[Frame | DecodedFrame | Gap]:
-        """Frames in order of time, from the one shown at `start` on where the source is not live.
+    def frames(self, start: float = 0.0) -> Iterator[Frame | DecodedFrame | Gap | SourceStatus]:
+        """Frames in order of time, from the one shown at `start` on where the source is not live; a status where
+        there is news and no frame: a camera that is not there, or is lost.
 
         Raises InputError where the source fails for good; ends where the video does, or after `close`.
         """

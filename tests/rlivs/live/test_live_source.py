@@ -7,7 +7,7 @@ import pytest
 from films import write_film
 
 from rlivs.errors import InputError
-from rlivs.video.live import OVERLOAD, Gap, LiveSource
+from rlivs.video.live import OVERLOAD, Gap, LiveSource, SourceStatus
 
 
 @pytest.fixture
@@ -34,8 +34,10 @@ def test_nothing_is_dropped_from_one_that_is_read_in_time(source_of):
     source = source_of(waiting_frames=100)
     items = next_items(source.frames(), 60)
     gaps = [item for item in items if isinstance(item, Gap)]
-    frames = [item for item in items if not isinstance(item, Gap)]
+    news = [item for item in items if isinstance(item, SourceStatus)]
+    frames = [item for item in items if not isinstance(item, Gap | SourceStatus)]
     assert len(gaps) == 1 and gaps[0].reason == "the sender ended the stream"
+    assert [(each.state, each.error) for each in news] == [("reconnecting", "the sender ended the stream")]
     times = [frame.time for frame in frames]
     assert times == sorted(times)
     assert source.status().frames_dropped == 0 and source.status().reconnects == 1
@@ -56,8 +58,11 @@ def test_of_one_that_is_not_read_the_newest_frames_are_kept_and_the_others_count
 
 def test_one_that_nobody_answers_for_is_given_up(free_port):
     source = LiveSource(f"tcp://127.0.0.1:{free_port}", format="mpegts", give_up_after=0.3)
+    items = source.frames()
+    news = next(items)
+    assert (news.state, news.error) == ("connecting", "Connection refused")  # once: it is refused again and again
     with pytest.raises(InputError, match=r"given up: Connection refused; check"):
-        next(source.frames())
+        next(items)
     assert source.status().state == "failed"
 
 

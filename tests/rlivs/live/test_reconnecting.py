@@ -23,12 +23,14 @@ def check_memory(store, announced):
     return lost
 
 
-def follow(subscription, announced, until):
-    """Add captions to `announced` as they come, until `until()`."""
+def follow(subscription, announced, states, until):
+    """Add captions to `announced` and states to `states` as they come, until `until()`."""
     while not until():
         event = subscription.get(timeout=0.1)
         if event is not None and event.kind == "caption":
             announced.append(event.data)
+        if event is not None and event.kind == "status":
+            states.append(event.data["state"])
 
 
 def has_sent(service, life):
@@ -53,12 +55,12 @@ def test_a_camera_that_is_killed(kind, kills, make_service, start_process, free_
     service.create("camera")
     following = service.subscribe("camera")
     service.attach("camera", source)
-    announced = []
+    announced, states = [], []
     for life in range(kills + 1):
         camera = start_process(*command)
-        follow(following, announced, lambda life=life: has_sent(service, life))
+        follow(following, announced, states, lambda life=life: has_sent(service, life))
         captions = len(announced)
-        follow(following, announced, lambda captions=captions: len(announced) >= captions + 2)
+        follow(following, announced, states, lambda captions=captions: len(announced) >= captions + 2)
         if life < kills:
             camera.send_signal(signal.SIGKILL)
             camera.wait()
@@ -66,3 +68,4 @@ def test_a_camera_that_is_killed(kind, kills, make_service, start_process, free_
     lost = check_memory(service._engine.store, announced)
     assert len(lost) == kills
     assert all(gap.reason for gap in lost)
+    assert states.count("reconnecting") >= kills, "who follows is told when the camera is lost, not when it is back"

@@ -69,6 +69,7 @@ def test_a_camera_that_never_sends_is_given_up(rlivs, checkpoint, free_port, tmp
         "--give-up-after", 0.2, "--stream", "camera",
     )  # fmt: skip
     assert outcome.code == 2 and "given up" in outcome.err
+    assert outcome.out.splitlines()[0] == "-- connecting: Connection refused; trying again --"
 
 
 @pytest.fixture
@@ -162,5 +163,9 @@ def test_lines_of_the_view():
     gap = Event(1, "gap", "a", {"start": 80.0, "end": 90.0, "reason": "lost"})
     assert event_line(gap, COUNTED) == "1:20-1:30  -- no picture: lost --"
     assert event_line(Event(1, "status", "a", {}), COUNTED) is None
+    lost = Event(1, "status", "a", {"state": "reconnecting", "last_error": "the sender ended the stream"})
+    assert event_line(lost, COUNTED) == "-- reconnecting: the sender ended the stream; trying again --"
     status = StreamStatus("a", "x", "running", 3, 1.25, 7, 0, 12.5, 3 * 2**20, None, None)
     assert status_line(status) == "running · 3 clips · lag 1.2 s · 7 frames dropped · 12.5 tokens/s · 3.0 MiB"
+    absent = StreamStatus("a", "x", "connecting", 0, 0.0, 0, 0, 0.0, 0, "Connection refused", None)
+    assert status_line(absent).startswith("connecting · Connection refused · 0 clips")
