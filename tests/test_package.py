@@ -2,9 +2,13 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+import rlivs
+import rlivs_kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,6 +27,11 @@ def test_the_kernels_know_no_models():
 def test_importing_the_upper_package_loads_nothing_heavy(module):
     modules = imported_by(f"import {module}")
     assert not {name for name in modules if name.split(".")[0] in {"torch", "transformers", "av"}}
+
+
+def test_both_packages_have_the_version_of_the_distribution():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert rlivs.__version__ == rlivs_kernels.__version__ == version
 
 
 def test_no_source_of_the_kernels_names_transformers():

@@ -110,6 +110,7 @@ def test_patch_a_model():
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
+        video_token_id=63,
         hidden_size=32,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -118,9 +119,10 @@ def test_patch_a_model():
         vocab_size=64,
     )
     model = Qwen2ForCausalLM(config).eval()
-    ids = torch.randint(4, 64, (1, 20))
+    ids = torch.randint(4, 63, (1, 20))
+    ids[:, 3:16] = config.video_token_id
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "max_new_tokens": 5, "do_sample": False}
-    namespace = {"model": model, "inputs": inputs, "visual_start": 3, "visual_stop": 15}
+    namespace = {"model": model, "inputs": inputs}
     exec(python_block("rlivs.patch("), namespace)
     assert namespace["scores"].shape == (1, 12)
 

@@ -20,7 +20,11 @@ def parse_time(text: str) -> float:
         values = [float(part) for part in parts]
     except ValueError:
         values = []
-    if not 1 <= len(values) <= 3 or any(value < 0 or value != value or value == float("inf") for value in values):
+    if (
+        not 1 <= len(values) <= 3
+        or any(value < 0 or value != value or value == float("inf") for value in values)
+        or any(value >= 60 for value in values[1:])
+    ):
         raise InputError(f"'{text}' is no time; write seconds or m:ss or h:mm:ss")
     seconds = 0.0
     for value in values:

@@ -30,6 +30,7 @@ class CheckpointFiles:
     def __init__(self, name: str | Path, **hub_options: Any) -> None:
         self.name = str(embedded_checkpoint() if str(name) == EMBEDDED else name)
         self.hub_options = hub_options
+        self._hub_error: BaseException | None = None  # what the hub said to the last file that is not here
         path = Path(self.name).expanduser()
         if path.is_dir():
             self.name = str(path)
@@ -48,9 +49,7 @@ class CheckpointFiles:
         """The model type in config.json. Raises InputError when there is none to read."""
         config = self.json("config.json")
         if config is None:
-            raise InputError(
-                f"no model '{self.name}' here or on the hub; give a checkpoint directory, a hub name, or '{EMBEDDED}'"
-            )
+            raise InputError(self._missing())
         model_type = config.get("model_type")
         if not isinstance(model_type, str):
             raise InputError(f"config.json of the model {self.name} names no model_type; it is no video language model")
@@ -100,16 +99,24 @@ class CheckpointFiles:
         from transformers.utils import cached_file
 
         try:
-            found = cached_file(
-                self.name,
-                filename,
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-                **self.hub_options,
-            )
-        except (OSError, ValueError):
+            found = cached_file(self.name, filename, **self.hub_options)
+        except (OSError, ValueError) as error:
+            self._hub_error = error.__cause__
             return None
         return Path(found) if found else None
+
+    def _missing(self) -> str:
+        """Why there is no such model."""
+        from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+
+        if isinstance(self._hub_error, GatedRepoError):
+            return f"the model '{self.name}' is gated: accept its terms on the hub, then log in (hf auth login)"
+        if isinstance(self._hub_error, LocalEntryNotFoundError):
+            return (
+                f"the model '{self.name}' is not in the local cache, and the hub cannot be reached; check the network, "
+                f"or give a checkpoint directory or '{EMBEDDED}'"
+            )
+        return f"no model '{self.name}' here or on the hub; give a checkpoint directory, a hub name, or '{EMBEDDED}'"
 
 
 def _require_complete(directory: Path) -> None:

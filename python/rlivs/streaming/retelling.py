@@ -72,7 +72,7 @@ def tell(
     clips = tell_clips(store, stream, first=first, expected=expected)
     return Report(
         title=title,
-        source=info.source,
+        source=Path(info.source).name,
         model=str(info.settings["model"]),
         settings={name: str(value) for name, value in info.settings.items() if name != "model" and value is not None},
         # Each clip's pictures are made small as it passes, so that a report never holds a whole film.

@@ -2,8 +2,12 @@
 
 import json
 
+import httpx
+import huggingface_hub
 import pytest
 import torch
+import transformers
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
@@ -333,3 +337,27 @@ def test_a_missing_library_is_named(checkpoint, monkeypatch):
     monkeypatch.setattr("transformers.AutoModelForImageTextToText.from_pretrained", load)
     with pytest.raises(InputError, match=r"requires the timm library but it was not found; pip install it$"):
         load_backbone(checkpoint, device="cpu")
+
+
+def test_a_hub_that_cannot_be_reached_is_no_missing_model(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    message = refused("some-one/some-model")
+    assert (
+        "'some-one/some-model' is not in the local cache, and the hub cannot be reached; check the network" in message
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (GatedRepoError, "is gated: accept its terms on the hub, then log in"),
+        (RepositoryNotFoundError, "no model 'a/b'"),
+    ],
+)
+def test_what_the_hub_refuses_is_said(monkeypatch, error, words):
+    def cached_file(*arguments, **options):
+        cause = error("the hub's own words", response=httpx.Response(403, request=httpx.Request("GET", "https://a")))
+        raise OSError("a paragraph of advice") from cause
+
+    monkeypatch.setattr(transformers.utils, "cached_file", cached_file)
+    assert words in refused("a/b")

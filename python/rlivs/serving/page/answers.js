@@ -84,13 +84,13 @@ export class Answers {
     get("said").textContent = `Answer: ${answer.text}`;
     const cited = answer.citations;
     if (!cited.length) {
-      card.append(element("p", { class: "none" }, "Rests on no caption."));
+      card.append(element("p", { class: "none" }, "From no caption."));
       this.onCited([]);
       return;
     }
     card.append(this.evidence(cited));
     const details = element("details", cited.length <= 4 ? { open: "" } : {},
-      element("summary", {}, `Rests on ${cited.length} caption${cited.length > 1 ? "s" : ""}`),
+      element("summary", {}, `From ${cited.length} caption${cited.length > 1 ? "s" : ""}`),
       element("ol", { class: "citations" }, ...cited.map((clip) => element("li", {},
         element("button", { type: "button", class: "line", "data-cited": clip.index,
           onclick: () => { this.onCited(cited.map((each) => each.index)); this.onChoose(clip.index); } },
