@@ -20,11 +20,9 @@ def parse_time(text: str) -> float:
         values = [float(part) for part in parts]
     except ValueError:
         values = []
-    if (
-        not 1 <= len(values) <= 3
-        or any(value < 0 or value != value or value == float("inf") for value in values)
-        or any(value >= 60 for value in values[1:])
-    ):
+    # Minutes of an hour and seconds of a minute end at 60; NaN is within no bounds.
+    proper = all(0 <= value < (60 if place else float("inf")) for place, value in enumerate(values))
+    if not 1 <= len(values) <= 3 or not proper:
         raise InputError(f"'{text}' is no time; write seconds or m:ss or h:mm:ss")
     seconds = 0.0
     for value in values:

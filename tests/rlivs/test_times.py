@@ -18,7 +18,7 @@ def test_parse(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "1:2:3:4", "-5", "1:-5", "nan", "inf", "1::2", "1:75", "1:60:00", "99:99:99"]
+    "text", ["", "a", "1:2:3:4", "-5", "1:-5", "nan", "1:nan", "inf", "1::2", "1:75", "1:60:00", "99:99:99"]
 )
 def test_what_is_no_time(text):
     with pytest.raises(InputError, match="is no time"):
