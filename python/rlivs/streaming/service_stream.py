@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from threading import Condition, Lock, Thread
 from typing import Any
@@ -142,6 +142,10 @@ class ServiceStream:
         if self._thread is not None and self._thread.is_alive():
             raise InputError(f"stream '{self.name}' is being read from {self.source_name}; detach that first")
         check_push(time, self._builder.next_time)
+        if self._newest is not None and time < self._newest.time:
+            raise InputError(
+                f"a frame at {time:.3f} s came after one at {self._newest.time:.3f} s; give them in order of time"
+            )
         self.session.comes_now(time)
         self._take(Frame(image, time), wait=True)
 
@@ -211,7 +215,7 @@ class ServiceStream:
             self._newest = frame
         self._hand_over(samples, clips, wait=wait)
 
-    def _hand_over(self, samples: list[Frame], clips: list[VideoClip], *, wait: bool) -> None:
+    def _hand_over(self, samples: list[Frame], clips: Iterator[VideoClip], *, wait: bool) -> None:
         for sample in samples:
             self.session.recent.add(sample)
         for clip in clips:
@@ -279,11 +283,14 @@ class ServiceStream:
         if not isinstance(outcome, Exception):
             try:
                 self._captioned(clip, outcome)
-            except Exception as error:
-                outcome = error
+            except Exception as error:  # the clip is in memory; what is too old goes after the next one
+                self._report(error)
         if isinstance(outcome, Exception):
             self._report(outcome)
-            self._lose(clip)
+            if isinstance(outcome, InputError) and self._source is not None and not self._source.live:
+                self._break_off()
+            else:
+                self._lose(clip)
         self._rest()
 
     def _rest(self) -> None:
@@ -321,6 +328,15 @@ class ServiceStream:
             self._commit_gap(Gap(clip.start, clip.end, f"error: {self._last_error}"))
         except InputError as error:  # the disk is full, say
             self._last_error = str(error)
+
+    def _break_off(self) -> None:
+        """Nothing can be stored now (the disk is full, say): a file can wait, and is continued from this clip."""
+        assert self._source is not None
+        with self._changed:
+            self._failed = self._stopping = True
+            self._waiting.clear()
+            self._changed.notify_all()
+        self._source.close()
 
     def _prune(self) -> None:
         keep = self._retention
@@ -364,10 +380,10 @@ class ServiceStream:
             return "stored"
         if self._source is None:
             return "idle" if self._newest is None else "running"
-        if self._failed:
-            return "failed"
-        if self._ended:
-            return "finishing" if self._waiting or self._working else "ended"
+        if self._ended and not (self._waiting or self._working):
+            return "failed" if self._failed else "ended"
+        if self._ended or self._failed:
+            return "finishing"
         state = self._source.status().state
         return "running" if state in ("ended", "closed") else state
 
@@ -378,8 +394,8 @@ class ServiceStream:
     def _memory_bytes(self) -> int:
         with self._changed:
             waiting = sum(item.frames.nbytes for item in self._waiting if isinstance(item, VideoClip))
-        pending = sum(frame.image.nbytes for frame in self._builder.pending)
-        return self.session.visual_bytes + waiting + pending
+        pending = {id(frame.image): frame.image.nbytes for frame in self._builder.pending}  # samples share pictures
+        return self.session.visual_bytes + waiting + sum(pending.values())
 
     def _fail(self, message: str) -> None:
         self._failed, self._last_error = True, message

@@ -33,9 +33,7 @@ from rlivs.streaming.captioning import CaptionedClip, ReadyClip, caption_ready, 
 from rlivs.streaming.recent_frames import AnswerFrom, RecentFrames, asks_about_present, check_answer_from
 from rlivs.streaming.together import caption_clips
 from rlivs.video import Frame, Sampler, VideoClip, iter_clips, make_clips
-
-# A still picture may be shown for long, but not for the decades between 1970 and a time of day.
-LONGEST_SHOWN = 24 * 3600.0
+from rlivs.video.sampling import LONGEST_SHOWN
 
 _log = logging.getLogger(__name__)
 

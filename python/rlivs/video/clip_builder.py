@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 from rlivs.video.clips import VideoClip, make_clips
@@ -42,39 +43,47 @@ class ClipBuilder:
         """The next frame comes after a gap: sampling goes on from there."""
         self._begun = False
 
-    def push(self, frame: Frame | DecodedFrame) -> tuple[list[Frame], list[VideoClip]]:
-        """The new samples, and the clips they fill. Raises InputError for a frame earlier than the one before."""
+    def push(self, frame: Frame | DecodedFrame) -> tuple[list[Frame], Iterator[VideoClip]]:
+        """The new samples, and the clips they fill. A clip's array is made when it is its turn: where a picture is
+        shown for long its samples share it, and the clips would not fit. Raises InputError for a frame earlier than
+        the one before, or a day later.
+        """
         if not self._begun:
-            self._sampler = self._sampler_from(frame.time)
+            self._sampler = self._sampler_from(max(frame.time, self._sampler.next_time))
             self._begun = True
         samples = self._sampler.push(frame)
-        return samples, self._fill(samples)
+        return samples, self._clips(self._fill(samples))
 
-    def cut(self) -> tuple[list[Frame], list[VideoClip]]:
+    def cut(self) -> tuple[list[Frame], Iterator[VideoClip]]:
         """The last samples and clips before a gap or the end. The next frame begins a new clip."""
         samples, end = self._sampler.finish(), self._sampler.end
-        clips = self._fill(samples)
+        groups = self._fill(samples)
         if self._pending:
             last = self._pending[-1]
             if end is not None and last.end is not None:
                 self._pending[-1] = replace(last, end=min(end, last.end))
-            clips += self._take()
+            groups.append(self._take())
         self.skip()
-        return samples, clips
+        return samples, self._clips(groups)
 
-    def _fill(self, samples: list[Frame]) -> list[VideoClip]:
-        clips = []
+    def _fill(self, samples: list[Frame]) -> list[list[Frame]]:
+        """The samples of each clip that is full now."""
+        groups = []
         for sample in samples:
             if len(self._pending) == self.frames_per_clip:
-                clips += self._take()
+                groups.append(self._take())
             self._pending.append(sample)
             if len(self._pending) == self.frames_per_clip and not self._hold_back:
-                clips += self._take()
-        return clips
+                groups.append(self._take())
+        return groups
 
     def _sampler_from(self, time: float) -> Sampler:
         return Sampler(self.fps, first_sample=math.ceil(time * self.fps - _ROUNDING))
 
-    def _take(self) -> list[VideoClip]:
+    def _take(self) -> list[Frame]:
         frames, self._pending = self._pending, []
-        return list(make_clips(frames, fps=self.fps, frames_per_clip=len(frames)))
+        return frames
+
+    def _clips(self, groups: list[list[Frame]]) -> Iterator[VideoClip]:
+        for frames in groups:
+            yield from make_clips(frames, fps=self.fps, frames_per_clip=len(frames))

@@ -10,6 +10,9 @@ from itertools import takewhile
 from rlivs.errors import InputError
 from rlivs.video.frames import DecodedFrame, Frame
 
+# Seconds that one picture may be shown. It may be long, but not the decades between 1970 and a time of day.
+LONGEST_SHOWN = 24 * 3600.0
+
 
 class Sampler:
     """The frame shown at `start + k / fps` for k = `first_sample`, `first_sample` + 1, ... as frames come in.
@@ -41,11 +44,16 @@ class Sampler:
     def push(self, frame: Frame | DecodedFrame) -> list[Frame]:
         """Take the next frame in order of time; the samples before it, which show the frames that came earlier.
 
-        Raises InputError for a frame that is earlier than the one before it.
+        Raises InputError for a frame that is earlier than the one before it, or a day later.
         """
         if self._shown is not None and frame.time < self._shown.time:
             raise InputError(
                 f"a frame at {frame.time:.3f} s came after one at {self._shown.time:.3f} s; give them in order of time"
+            )
+        if self._shown is not None and frame.time - self._shown.time > LONGEST_SHOWN:
+            raise InputError(
+                f"the timestamps leap from {self._shown.time:.3f} s to {frame.time:.3f} s; "
+                "write the video again with timestamps that go on"
             )
         samples = self._until(frame.time)
         self._shown = frame
