@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from threading import Condition, Lock, Thread
 from typing import Any
 
@@ -108,7 +109,11 @@ class ServiceStream:
     # Frames in
 
     def attach(self, source: Source) -> None:
-        """Read `source` in a thread until it ends or `detach`. Raises InputError while another is attached."""
+        """Read `source` in a thread until it ends or `detach`.
+
+        Raises InputError while another is attached, and for another file than the one captioned so far.
+        """
+        self._check_same_file(source)
         with self._changed:
             if self._thread is not None and self._thread.is_alive():
                 raise InputError(f"stream '{self.name}' is being read from {self.source_name}; detach that first")
@@ -121,6 +126,15 @@ class ServiceStream:
             self._thread = Thread(target=self._read, args=(source,), name=f"read {self.name}", daemon=True)
             self._thread.start()
         self._tell_status()
+
+    def _check_same_file(self, source: Source) -> None:
+        """A file is continued where its captions end: of another one the beginning would be skipped in silence."""
+        known = Path(self._store.stream(self.name).source)
+        both = not source.live and self._last_end > 0 and known.is_file() and Path(source.name).is_file()
+        if both and not known.samefile(source.name):
+            raise InputError(
+                f"stream '{self.name}' was made from {known}, not {source.name}; give it that, or make another stream"
+            )
 
     def detach(self, *, keep_waiting: bool = True) -> None:
         """Stop reading. Frames that have come are captioned still, unless `keep_waiting` is False."""

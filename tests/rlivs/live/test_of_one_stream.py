@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from films import write_film
 from waiting import wait_for
 
 from rlivs.errors import InputError
@@ -68,6 +69,17 @@ def test_a_source_that_breaks_off_has_failed_when_all_its_clips_are_captioned(ma
         captions += [event] if event is not None and event.kind == "caption" else []
     captions += [event for event in iter(lambda: following.get(0), None) if event.kind == "caption"]
     assert [event.data["index"] for event in captions] == list(range(6)) and service.status("cut").clips == 6
+
+
+def test_another_film_is_not_continued_where_the_first_one_ended(make_service, film, tmp_path):
+    service = make_service()
+    service.create("film", source=film)
+    service.attach("film", open_source(film))
+    wait_for_state(service, "film", "ended")
+    other = write_film(tmp_path / "other.mp4", seconds=12)
+    with pytest.raises(InputError, match=r"was made from .+film\.mp4, not .+other\.mp4; give it that"):
+        service.attach("film", open_source(other))
+    service.attach("film", open_source(film))
 
 
 def test_pushed_frames_go_on_behind_a_film(make_service, film):
