@@ -1,5 +1,6 @@
 """Streams and questions at once, on one model."""
 
+import threading
 import time
 from itertools import pairwise
 
@@ -9,11 +10,12 @@ from hand_camera import Camera, run_of
 from live_following import captions_until, durable, wait_for_state
 
 from rlivs.errors import InputError
-from rlivs.memory.store import CaptionStore
+from rlivs.memory.store import Caption, CaptionStore
 from rlivs.streaming import session
 from rlivs.streaming.service import Retention, ServiceClosed
 from rlivs.video.live import OVERLOAD, Gap, open_source
 
+PATIENCE = 60.0  # after which what stalls gives up, so that a test fails rather than hangs
 QUESTIONS = [("What is red?", "memory"), ("What moves now?", "auto"), ("What is there?", "recent-frames")]
 
 
@@ -292,6 +294,116 @@ def test_a_deleted_stream_is_gone(make_service, film):
     assert following.ended and service.streams() == []
     service.create("film")  # the name is free
     assert service.status("film").clips == 0
+
+
+def test_a_stream_of_another_model_disturbs_no_other(make_service, tmp_path):
+    memory = tmp_path / "captions.db"
+    service = make_service(memory)
+    service.create("mine")
+    with CaptionStore.open(memory) as other:
+        other.create_stream("theirs", source="b.mp4", settings={"model": "another", "clock": True}, epoch=5.0)
+        caption = Caption("theirs", 0, 0.0, 8.0, "a red car", 3, (0, 1))
+        other.append(caption, embedding=np.ones(5, np.float32), embedder_id="another", visual=b"not read")
+    mine, theirs = service.streams()
+    assert (mine.stream, mine.state) == ("mine", "idle")
+    assert (theirs.stream, theirs.source, theirs.state, theirs.clips) == ("theirs", "b.mp4", "stored", 1)
+    assert (theirs.memory_bytes, theirs.epoch) == (0, 5.0)
+    assert service.status("theirs") == theirs
+    following = service.subscribe("theirs")
+    assert [data["text"] for data in captions_until(following, 1)] == ["a red car"]
+    assert service.latest_frame("theirs") is None
+    with pytest.raises(InputError, match="embedded by another"):
+        service.ask("theirs", "What is red?")
+    with pytest.raises(InputError, match="resume=True"):
+        service.push("theirs", run_of(0, 1)[0].image, 8.0)
+    service.delete("theirs")
+    assert following.ended and [status.stream for status in service.streams()] == ["mine"]
+
+
+def test_a_stream_that_is_not_open_is_followed_and_asked(make_service, film, tmp_path):
+    memory = tmp_path / "captions.db"
+    service = make_service(memory)
+    service.create("film")
+    service.attach("film", open_source(film))
+    wait_for_state(service, "film", "ended")
+    answer = service.ask("film", "What is red?")
+    again = make_service(memory)
+    following = again.subscribe("film", after=8)
+    assert again.ask("film", "What is red?").text == answer.text
+    assert again.status("film").state == "stored" and not following.ended
+    again.create("film", resume=True)  # who follows it is to look again
+    assert following.ended and again.status("film").state == "idle"
+
+
+class Stalled(Camera):
+    """A film at an address that sends nothing more: it ends when the read does, whatever is closed."""
+
+    live = False
+
+    def __init__(self):
+        super().__init__()
+        self.closing, self.released = threading.Event(), threading.Event()
+
+    def frames(self, start=0.0):
+        self.released.wait(PATIENCE)
+        yield from ()
+
+    def close(self):
+        self.closing.set()
+
+
+def test_a_stream_whose_source_stalls_is_deleted_while_the_others_go_on(make_service, in_thread):
+    service = make_service()
+    service.create("stalled")
+    service.create("other")
+    source = Stalled()
+    service.attach("stalled", source)
+    deletion = in_thread(service.delete, "stalled")
+    assert source.closing.wait(PATIENCE)
+    service.push("other", run_of(0, 1)[0].image, 0.0)
+    assert [status.stream for status in service.streams()] == ["other"]
+    for call in (service.delete, service.create, service.status, service.subscribe):
+        with pytest.raises(InputError, match="being deleted"):
+            call("stalled")
+    assert deletion.is_alive()  # all that was while it waited
+    source.released.set()
+    deletion.join()
+    with pytest.raises(InputError, match="no stream"):
+        service.delete("stalled")
+    assert service.create("stalled").clips == 0
+
+
+def test_closing_waits_for_what_is_being_deleted(make_service, in_thread):
+    service = make_service()
+    service.create("stalled")
+    source = Stalled()
+    service.attach("stalled", source)
+    in_thread(service.delete, "stalled")
+    assert source.closing.wait(PATIENCE)
+    closing = in_thread(service.close)
+    with pytest.raises(ServiceClosed):
+        while True:
+            service.streams()
+    source.released.set()
+    closing.join()
+    assert service._engine.store.streams() == []
+
+
+def test_a_stream_that_vanishes_while_listing_is_left_out(make_service, monkeypatch):
+    service = make_service()
+    store = service._engine.store
+    for name in ("stays", "goes"):
+        store.create_stream(name, source="", settings={})
+    listed = store.streams
+
+    def deleted_meanwhile():
+        found = listed()
+        if any(info.stream == "goes" for info in found):
+            store.delete_stream("goes")
+        return found
+
+    monkeypatch.setattr(store, "streams", deleted_meanwhile)
+    assert [status.stream for status in service.streams()] == ["stays"]
 
 
 def test_old_captions_go_while_new_ones_come(make_service, film):
