@@ -1,6 +1,8 @@
 """The `openai` client as it comes, against `/v1`."""
 
 import base64
+import os
+import struct
 import time
 
 import httpx
@@ -100,6 +102,55 @@ def test_a_film_under_an_allowed_folder(make_client, service, tmp_path):
     for url, status in refused.items():
         answer = ask(url)
         assert (answer.status_code, set(answer.json())) == (status, {"error"}), (url, answer.text)
+
+
+def ask_for(client, url):
+    content = [{"type": "text", "text": "What?"}, {"type": "video_url", "video_url": {"url": url}}]
+    body = {"model": "m", "messages": [{"role": "user", "content": content}]}
+    return client.post("/v1/chat/completions", json=body).status_code
+
+
+def data_url(data):
+    return f"data:video/mp4;base64,{base64.b64encode(data).decode()}"
+
+
+def test_films_in_requests_leave_no_more_files_than_are_remembered(client, service, tmp_path):
+    film = write_film(tmp_path / "film.mp4", seconds=1).read_bytes()
+    films = [film + struct.pack(">I4sI", 12, b"free", number) for number in range(12)]
+    for each in films:
+        assert ask_for(client, data_url(each)) == 200
+        assert ask_for(client, data_url(b"junk" + each)) == 400
+    kept = service.streams()
+    folder = client.app_under_test.state.served.films._folder.name
+    assert len(kept) == 8
+    assert sorted(os.path.join(folder, name) for name in os.listdir(folder)) == sorted(each.source for each in kept)
+    assert ask_for(client, data_url(films[-1])) == 200  # one that is remembered
+    assert {each.stream for each in service.streams()} == {each.stream for each in kept}
+
+
+def test_a_film_that_fails_later_leaves_no_file(client, service, tmp_path, monkeypatch):
+    def fail(stream, source):
+        source.close()
+        service._get(stream).state = "failed"
+
+    monkeypatch.setattr(service, "attach", fail)
+    assert ask_for(client, data_url(write_film(tmp_path / "film.mp4", seconds=1).read_bytes())) == 400
+    assert service.streams() == [] and os.listdir(client.app_under_test.state.served.films._folder.name) == []
+
+
+def test_films_of_an_earlier_server_go_first(make_client, service, tmp_path):
+    film = write_film(tmp_path / "film.mp4", seconds=1)
+    first = make_client(roots=(tmp_path,))
+    assert ask_for(first, "film.mp4") == 200
+    [known] = [each.stream for each in service.streams()]
+    older = [f"chat-{number:016x}" for number in range(9)]
+    for name in [*older, "chat-room"]:
+        service.create(name)
+    client = make_client(roots=(tmp_path,))
+    assert ask_for(client, "film.mp4") == 200  # it is known, and stays
+    assert [each.stream for each in service.streams()] == [known, *older[2:], "chat-room"]
+    assert ask_for(client, data_url(film.read_bytes())) == 200
+    assert [each.stream for each in service.streams()][:-1] == [known, *older[3:], "chat-room"]
 
 
 def test_what_the_client_raises(ask, camera, service):
