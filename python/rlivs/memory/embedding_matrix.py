@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 import numpy as np
 
+Item = TypeVar("Item")
 
-class EmbeddingMatrix:
-    """Rows `[n, dim]` float32 of consecutive clips with the time each caption ended; `next_clip` is yet to come.
+
+class EmbeddingMatrix(Generic[Item]):
+    """Rows `[n, dim]` float32 of consecutive clips, each with its caption and the time that ended; `next_clip` is yet
+    to come.
 
     Grows by doubling: appending a row costs a copy of that row on average, not of the matrix.
     """
@@ -16,45 +19,54 @@ class EmbeddingMatrix:
     def __init__(self, dim: int) -> None:
         self._rows = np.empty((0, dim), np.float32)
         self._ends = np.empty(0, np.float64)
-        self._count = 0
+        self._captions: list[Item] = []
         self.next_clip = 0
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._captions)
 
-    def extend(self, rows: Iterable[tuple[bytes, float]]) -> None:
-        """Append embeddings (little-endian float32 bytes) and their end times in seconds."""
-        for vector, end in rows:
-            if self._count == len(self._rows):
-                capacity = max(64, 2 * self._count)
-                self._rows = _grown(self._rows, capacity)
-                self._ends = _grown(self._ends, capacity)
-            self._rows[self._count] = np.frombuffer(vector, "<f4")
-            self._ends[self._count] = end
-            self._count += 1
-            self.next_clip += 1
+    def append(self, clip: int, vector: bytes, end: float, caption: Item) -> None:
+        """Append an embedding (little-endian float32 bytes), when its caption ended in seconds, and the caption.
+
+        Raises ValueError or TypeError for what is no vector of `dim` numbers.
+        """
+        count = len(self)
+        row = np.frombuffer(vector, "<f4")
+        if len(row) != self._rows.shape[1]:  # one number would fill the row
+            raise ValueError(f"{len(row)} numbers in place of {self._rows.shape[1]}")
+        if count == len(self._rows):
+            capacity = max(64, 2 * count)
+            self._rows = _grown(self._rows, capacity)
+            self._ends = _grown(self._ends, capacity)
+        self._rows[count] = row
+        self._ends[count] = end
+        self._captions.append(caption)
+        self.next_clip = clip + 1
 
     def forget_before(self, clip: int) -> None:
-        """Let go of the rows of earlier clips; arrays handed out before stay as they are."""
-        first = self.next_clip - self._count
-        dropped = min(max(clip - first, 0), self._count)
+        """Let go of the rows of earlier clips; what was handed out before stays as it is."""
+        first = self.next_clip - len(self)
+        dropped = min(max(clip - first, 0), len(self))
         # The memory goes when the matrix grows next, which copies it.
         self._rows, self._ends = self._rows[dropped:], self._ends[dropped:]
-        self._count -= dropped
+        del self._captions[:dropped]
         self.next_clip = max(self.next_clip, clip)
 
-    def ended_by(self, time: float | None) -> np.ndarray:
-        """The rows `[n, dim]` whose captions ended at `time` or before (None: all). Not to be written to."""
-        if time is None:
-            rows = self._rows[: self._count]
+    def ended_by(self, time: float | None) -> tuple[list[Item], np.ndarray]:
+        """The captions that ended at `time` seconds or before (None: all), and their rows `[n, dim]`, not to be
+        written to."""
+        count = len(self)
+        ended = np.ones(count, bool) if time is None else self._ends[:count] <= time
+        seen = int(ended.sum())
+        # Ends come in order, or nearly always do: then the rows are the first ones, and no copy is needed.
+        if ended[:seen].all():
+            captions, rows = self._captions[:seen], self._rows[:seen]
         else:
-            ended = self._ends[: self._count] <= time
-            count = int(ended.sum())
-            # Ends come in order, or nearly always do: then the rows are the first ones, and no copy is needed.
-            rows = self._rows[:count] if ended[:count].all() else self._rows[: self._count][ended]
+            captions = [self._captions[place] for place in np.flatnonzero(ended)]
+            rows = self._rows[:count][ended]
         view = rows.view()
         view.flags.writeable = False
-        return view
+        return captions, view
 
 
 def _grown(array: np.ndarray, capacity: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -23,6 +23,11 @@ from rlivs.memory.schema import check_file, check_place, connect, input_errors
 from rlivs.memory.stream_log import LogEntry, StoredGap, merged
 
 _GAP = "number, clip, start_time, end_time, reason"
+_CAPTION = "clip, start_time, end_time, text, num_tokens"
+# Rows that are read at once, of a stream that may have hundreds of thousands.
+PAGE = 1000
+# No clip has as many visual tokens; text in the place of their numbers reads as more.
+MOST_COLUMNS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Caption:
     """One clip's caption. start, end: seconds of the stream; index: of the clip.
 
     num_tokens: the language model's tokens that `text` takes in a prompt; selected: the columns kept of the clip's
-    visual tokens, ascending.
+    visual tokens, ascending. `CaptionStore.recall`, and so an answer's citations, leave `selected` empty.
     """
 
     stream: str
@@ -69,7 +74,7 @@ class CaptionStore:
         self._path = path
         self._lock = RLock()
         self._closed = False
-        self._matrices: dict[str, EmbeddingMatrix] = {}
+        self._matrices: dict[str, EmbeddingMatrix[Caption]] = {}
         self._connection = connect(None) if path is None else None
         self._opened: tuple[Path, tuple[int, int] | None] | None = None
         self._connect_if_there()
@@ -135,7 +140,11 @@ class CaptionStore:
     def streams(self) -> list[StreamInfo]:
         """Every stream, in the order they were created."""
         rows = self._rows("SELECT name, source, settings, embedder_id, dim FROM streams ORDER BY id")
-        return [StreamInfo(name, source, json.loads(text), embedder, dim) for name, source, text, embedder, dim in rows]
+        found = []
+        for name, source, text, embedder, dim in rows:
+            with self._decoding(name):
+                found.append(StreamInfo(name, source, _settings(text), embedder, dim))
+        return found
 
     def stream(self, stream: str) -> StreamInfo:
         """What is known of one stream. Raises InputError, naming the known ones, if there is none of that name."""
@@ -209,52 +218,67 @@ class CaptionStore:
         ]
         return max(ends)
 
+    def extent(self, stream: str) -> tuple[int, float, float]:
+        """How many captions there are, and where the first begins and the last ends, in seconds; 0 where none is."""
+        rows = "FROM captions WHERE stream_id = ?1"
+        query = (
+            f"SELECT (SELECT count(*) {rows}), (SELECT start_time {rows} ORDER BY clip LIMIT 1), "
+            f"(SELECT end_time {rows} ORDER BY clip DESC LIMIT 1)"
+        )
+        ((count, start, end),) = self._of_stream(stream, query)
+        return (count, start, end) if count else (0, 0.0, 0.0)
+
+    def has_captions(self, stream: str, ended_by: float | None = None) -> bool:
+        """Whether `captions(stream, ended_by)` holds any."""
+        query = "SELECT EXISTS (SELECT 1 FROM captions WHERE stream_id = ? AND end_time <= ?)"
+        ((found,),) = self._of_stream(stream, query, math.inf if ended_by is None else ended_by)
+        return bool(found)
+
     def captions(self, stream: str, ended_by: float | None = None) -> list[Caption]:
         """The captions that ended at `ended_by` seconds or before (None: all), in order of clips."""
-        return self._captions(stream, "end_time <= ?", math.inf if ended_by is None else ended_by)
+        return self._captions(stream, "end_time <= ? ORDER BY clip", math.inf if ended_by is None else ended_by)
 
-    def _captions(self, stream: str, condition: str, value: float) -> list[Caption]:
+    def _captions(self, stream: str, condition: str, *values: float) -> list[Caption]:
         rows = self._of_stream(
-            stream,
-            "SELECT clip, start_time, end_time, text, num_tokens, selected FROM captions "
-            f"WHERE stream_id = ? AND {condition} ORDER BY clip",
-            value,
+            stream, f"SELECT selected, {_CAPTION} FROM captions WHERE stream_id = ? AND {condition}", *values
         )
-        return [
-            Caption(stream, clip, start, end, text, num_tokens, tuple(np.frombuffer(selected, "<i4").tolist()))
-            for clip, start, end, text, num_tokens, selected in rows
-        ]
+        with self._decoding(stream):
+            return [_caption(stream, row, _kept(selected)) for selected, *row in rows]
 
     def embeddings(self, stream: str, ended_by: float | None = None) -> np.ndarray:
-        """The embeddings `[n, dim]` float32 of `captions(stream, ended_by)`, row by row; read-only.
+        """The embeddings `[n, dim]` float32 of `captions(stream, ended_by)`, row by row; read-only."""
+        return self.recall(stream, ended_by)[1]
 
-        They stay in memory: only those added since the last call are read from the file.
+    def recall(self, stream: str, ended_by: float | None = None) -> tuple[list[Caption], np.ndarray]:
+        """`captions`, their `selected` left empty, and `embeddings` of one moment, row by row the same.
+
+        Both stay in memory: only those added since the last call are read from the file.
         """
         with self._lock:
             dim = self.stream(stream).dim
             if dim is None:
-                return np.empty((0, 0), np.float32)
-            matrix = self._matrices.setdefault(stream, EmbeddingMatrix(dim))
+                return [], np.empty((0, 0), np.float32)
+            with self._decoding(stream):
+                matrix = self._matrices.setdefault(stream, EmbeddingMatrix(dim))
             matrix.forget_before(self._first_index(stream))
-            matrix.extend(
-                self._of_stream(
-                    stream,
-                    "SELECT vector, end_time FROM embeddings JOIN captions USING (stream_id, clip) "
-                    "WHERE stream_id = ? AND clip >= ? ORDER BY clip",
-                    matrix.next_clip,
-                )
-            )
+            while self._read_page(stream, matrix):
+                pass
             return matrix.ended_by(ended_by)
 
-    def recall(self, stream: str, ended_by: float | None = None) -> tuple[list[Caption], np.ndarray]:
-        """`captions` and `embeddings` of one moment, row by row the same, whatever is appended meanwhile."""
-        with self._lock:
-            while True:
-                first = self._first_index(stream)
-                embeddings = self.embeddings(stream, ended_by)
-                captions = self.captions(stream, ended_by)
-                if first == self._first_index(stream):  # else another process has pruned meanwhile
-                    return captions[: len(embeddings)], embeddings
+    def _read_page(self, stream: str, matrix: EmbeddingMatrix[Caption]) -> bool:
+        """Append captions that the matrix has not; whether there may be more."""
+        rows = self._of_stream(
+            stream,
+            f"SELECT vector, {_CAPTION} FROM captions JOIN embeddings USING (stream_id, clip) "
+            "WHERE stream_id = ? AND clip >= ? ORDER BY clip LIMIT ?",
+            matrix.next_clip,
+            PAGE,
+        )
+        with self._decoding(stream):
+            for vector, *row in rows:
+                caption = _caption(stream, row, ())
+                matrix.append(caption.index, vector, caption.end, caption)
+        return len(rows) == PAGE
 
     def visual_slots(self, stream: str) -> list[bytes]:
         """The visual slots kept, oldest first."""
@@ -268,7 +292,8 @@ class CaptionStore:
     def scores(self, stream: str, index: int) -> np.ndarray | None:
         """The scores `[n]` float32 of clip `index`; None if there are none."""
         rows = self._of_stream(stream, "SELECT vector FROM scores WHERE stream_id = ? AND clip = ?", index)
-        return np.frombuffer(rows[0][0], "<f4").astype(np.float32) if rows else None
+        with self._decoding(stream):
+            return np.frombuffer(rows[0][0], "<f4").astype(np.float32) if rows else None
 
     def grid(self, stream: str, index: int) -> tuple[int, int, int] | None:
         """Steps, rows and columns of the visual tokens of clip `index`; None if they were not kept."""
@@ -294,11 +319,14 @@ class CaptionStore:
         rows = self._of_stream(stream, f"SELECT {_GAP} FROM gaps WHERE stream_id = ? ORDER BY number")
         return [StoredGap(*row) for row in rows]
 
-    def log(self, stream: str, after: int = -1) -> list[LogEntry[Caption | StoredGap]]:
-        """Captions and gaps with a serial number above `after`, in the order they were committed."""
+    def log(self, stream: str, after: int = -1, limit: int = -1) -> list[LogEntry[Caption | StoredGap]]:
+        """Captions and gaps with a serial number above `after`, in the order they were committed; -1: without limit."""
         with self._lock:
             rows = self._of_stream(
-                stream, f"SELECT {_GAP} FROM gaps WHERE stream_id = ? AND clip + number > ? ORDER BY number", after
+                stream,
+                f"SELECT {_GAP} FROM gaps WHERE stream_id = ? AND clip + number > ? ORDER BY number LIMIT ?",
+                after,
+                limit,
             )
             gaps = [StoredGap(*row) for row in rows]
             if gaps:
@@ -306,8 +334,16 @@ class CaptionStore:
             else:
                 query = "SELECT coalesce(max(number), -1) + 1 FROM gaps WHERE stream_id = ?"
                 ((gaps_before,),) = self._of_stream(stream, query)
-            captions = self._captions(stream, "clip >= ?", after + 1 - gaps_before)
-            return merged(captions, captions[0].index if captions else 0, gaps, gaps_before)
+            captions = self._captions(stream, "clip >= ? ORDER BY clip LIMIT ?", after + 1 - gaps_before, limit)
+            entries = merged(captions, captions[0].index if captions else 0, gaps, gaps_before)
+            return entries if limit < 0 else entries[:limit]
+
+    def entries(self, stream: str) -> Iterator[LogEntry[Caption | StoredGap]]:
+        """`log`, read page by page: a long stream does not fit into memory at once."""
+        after = -1
+        while page := self.log(stream, after, PAGE):
+            yield from page
+            after = page[-1].serial
 
     def set_epoch(self, stream: str, unix_time: float) -> None:
         """Note that second 0 of a stream was at `unix_time`."""
@@ -363,14 +399,16 @@ class CaptionStore:
             )
         return count
 
-    def delete_stream(self, stream: str) -> None:
-        """Delete a stream with all that belongs to it."""
+    def delete_stream(self, stream: str) -> int:
+        """Delete a stream with all that belongs to it; returns how many captions it had."""
         with self._writing() as connection:
             stream_id = self._id(connection, stream)
-            for table in ("captions", "embeddings", "scores", "grids", "visual_slots", "gaps", "epochs"):
+            count = connection.execute("DELETE FROM captions WHERE stream_id = ?", (stream_id,)).rowcount
+            for table in ("embeddings", "scores", "grids", "visual_slots", "gaps", "epochs"):
                 connection.execute(f"DELETE FROM {table} WHERE stream_id = ?", (stream_id,))
             connection.execute("DELETE FROM streams WHERE id = ?", (stream_id,))
             self._matrices.pop(stream, None)
+        return count
 
     def compact(self) -> None:
         """Give the room of what was deleted back to the disk. Takes as long as copying the file."""
@@ -425,6 +463,14 @@ class CaptionStore:
                 raise _unknown(stream, [name for (name,) in self._rows("SELECT name FROM streams ORDER BY id")])
             return self._rows(query, found[0][0], *values)
 
+    @contextmanager
+    def _decoding(self, stream: str) -> Iterator[None]:
+        """Turn what is raised for a cell that holds something else than was written into InputError, with the cure."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self._name} is damaged in stream '{stream}' ({error}); restore a copy of it") from error
+
     def _rows(self, query: str, *values: Any) -> list[tuple]:
         with self._lock, input_errors(self._name):
             self._connect_if_there()
@@ -468,6 +514,30 @@ class CaptionStore:
     @property
     def _name(self) -> str:
         return ":memory:" if self._path is None else str(self._path)
+
+
+def _settings(text: str) -> dict[str, Any]:
+    settings = json.loads(text)
+    if not isinstance(settings, dict):
+        raise TypeError("its settings are no settings")
+    return settings
+
+
+# What SQLite lets stand in a cell is looked at here: what is of another kind raises TypeError or ValueError.
+
+
+def _caption(stream: str, row: Sequence[Any], selected: tuple[int, ...]) -> Caption:
+    clip, start, end, text, num_tokens = row
+    if not isinstance(text, str):
+        raise TypeError(f"the caption of clip {clip} is no text")
+    return Caption(stream, clip, float(start), float(end), text, int(num_tokens), selected)
+
+
+def _kept(selected: bytes) -> tuple[int, ...]:
+    columns = np.frombuffer(selected, "<i4")
+    if len(columns) and not (columns[0] >= 0 and (columns[:-1] < columns[1:]).all() and columns[-1] < MOST_COLUMNS):
+        raise ValueError("kept tokens that no clip has")
+    return tuple(columns.tolist())
 
 
 def _has_content(path: Path) -> bool:

@@ -90,7 +90,7 @@ class VisualMemory:
                 indices=tensors["indices"],
                 extras={name[len(_EXTRA) :]: each for name, each in tensors.items() if name.startswith(_EXTRA)},
             )
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 "a slot of the visual memory is damaged; caption the stream again into a new memory file"
             ) from error

@@ -242,7 +242,7 @@ class Session:
             raise InputError("the moment of the question is no number; give seconds, or None for now")
         frames = self.recent.until(at)
         if answer_from == "auto":
-            captioned = bool(self._store.captions(self.name, ended_by=at))
+            captioned = self._store.has_captions(self.name, ended_by=at)
             of_present = frames and asks_about_present(question)
             answer_from = "recent-frames" if of_present or not captioned else "memory"
         if answer_from == "recent-frames":
