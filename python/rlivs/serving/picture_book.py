@@ -90,7 +90,8 @@ class PictureBook:
     def _follow(self, stream: str, kept: OrderedDict[int, PictureOut]) -> None:
         try:
             captioned = self._service.status(stream).clips
-            events = self._service.subscribe(stream)
+            # A clip's serial number is its index or, after gaps, higher.
+            events = self._service.subscribe(stream, captioned - 1)
             while not events.ended and self._kept.get(stream) is kept:
                 event = events.get(timeout=_LOOK)
                 if event is None or event.kind != "caption" or event.data["index"] < captioned:

@@ -10,7 +10,7 @@ from threading import Condition
 from typing import Any, Literal
 
 from rlivs.clock import Clock
-from rlivs.memory.store import Caption, CaptionStore
+from rlivs.memory.store import PAGE, Caption, CaptionStore
 from rlivs.memory.stream_log import LogEntry, StoredGap
 
 EventKind = Literal["caption", "gap", "dropped", "status", "error"]
@@ -68,6 +68,8 @@ class Subscription:
         self._notices = notices
         self._last = after
         self._waiting: deque[Event] = deque()
+        # News that came while the log was being read: it is told after what had happened before.
+        self._late: deque[tuple[EventKind, dict[str, Any]]] = deque(maxlen=KEPT_NEWS)
         self._commits = -1  # the store has not been read yet
         with notices.changed:
             self._news = notices.news_count
@@ -95,15 +97,24 @@ class Subscription:
                     return None
                 if self._notices.closed:
                     return None
-                commits, news = self._notices.commits, self._unread_news()
-            if commits != self._commits:
-                self._commits = commits
-                clock = self._notices.store.clock(self._notices.stream)
-                for entry in self._notices.store.log(self._notices.stream, self._last):
-                    self._waiting.append(event_of(self._notices.stream, entry, clock))
-                    self._last = entry.serial
-            self._waiting += [Event(self._last, kind, self._notices.stream, data) for kind, data in news]
+                commits = self._notices.commits
+                self._late += self._unread_news()
+            if commits != self._commits and self._read_page():
+                continue
+            self._commits = commits
+            self._waiting += [Event(self._last, kind, self._notices.stream, data) for kind, data in self._late]
+            self._late.clear()
         return self._waiting.popleft()
+
+    def _read_page(self) -> bool:
+        """Read entries of the log that were not read yet; whether there may be more."""
+        stream, store = self._notices.stream, self._notices.store
+        clock = store.clock(stream)
+        entries = store.log(stream, self._last, PAGE)
+        for entry in entries:
+            self._waiting.append(event_of(stream, entry, clock))
+            self._last = entry.serial
+        return len(entries) == PAGE
 
     def _has_news(self) -> bool:
         notices = self._notices

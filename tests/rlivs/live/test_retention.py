@@ -5,6 +5,8 @@ import pytest
 
 from rlivs.errors import InputError
 from rlivs.memory.store import Caption, CaptionStore
+from rlivs.streaming import service_events
+from rlivs.streaming.service_events import Notices, Subscription
 
 
 def fill(store, first, stop, stream="a"):
@@ -101,14 +103,45 @@ def test_serial_numbers_outlive_pruning(store):
         assert [item for item in rest.values() if isinstance(item, int)] == list(range(15 - keep, 15))
         for after in range(-1, 18):
             assert log(after) == {serial: item for serial, item in rest.items() if serial > after}
+            for limit in range(1, 20):
+                assert store.log("a", after, limit) == store.log("a", after)[:limit]
     fill(store, 15, 16)
     assert log(17) == {18: 15}
+
+
+def test_the_past_comes_in_pages_and_then_the_news(store, monkeypatch):
+    """A follower of a long stream holds one page of it at a time."""
+    monkeypatch.setattr(service_events, "PAGE", 3)
+    store.add_gap("a", 100.0, 110.0, "gap")
+    notices = Notices("a", store)
+    following = Subscription(notices)
+    notices.tell("status", {"clips": 10})
+    told = []
+    while (event := following.get()) is not None:
+        told.append((event.serial, event.kind))
+        assert len(following._waiting) < 3
+        if len(told) == 4:
+            fill(store, 10, 11)
+            notices.committed()
+    assert told == [*((serial, "caption") for serial in range(10)), (10, "gap"), (11, "caption"), (11, "status")]
+    fill(store, 11, 12)
+    notices.committed()
+    assert following.get().data["index"] == 11 and following.get() is None
+
+
+def test_a_question_reads_no_kept_tokens(make_engine, film, monkeypatch):
+    engine = make_engine()
+    session = engine.open("film")
+    list(session.watch(film))
+    expected = session.ask("What is red?")
+    monkeypatch.setattr(engine.store, "captions", None)  # which reads them
+    assert session.ask("What is red?", answer_from="auto") == expected
 
 
 def test_a_deleted_stream_leaves_nothing(store):
     store.add_gap("a", 100.0, 110.0, "gap")
     store.set_epoch("a", 5.0)
-    store.delete_stream("a")
+    assert store.delete_stream("a") == 10
     assert store.streams() == []
     store.create_stream("a", source="", settings={})
     assert store.captions("a") == [] and store.gaps("a") == [] and store.epoch("a") is None
