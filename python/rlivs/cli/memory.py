@@ -15,7 +15,7 @@ from rlivs.errors import InputError
 from rlivs.memory.store import Caption, CaptionStore
 from rlivs.memory.stream_log import LogEntry, StoredGap
 
-app = typer.Typer(help="Look at a caption memory, export it, prune it.", no_args_is_help=True)
+app = typer.Typer(help="Look at a caption memory, export it, prune it, delete streams.", no_args_is_help=True)
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -26,14 +26,14 @@ def list_(memory: options.Memory = Path("captions.db"), json: options.Json = Fal
     """List the streams of a memory."""
     with CaptionStore.open(memory, create=False) as store:
         for info in store.streams():
-            captions, gaps = store.captions(info.stream), store.gaps(info.stream)
-            start, end = (captions[0].start, captions[-1].end) if captions else (0.0, 0.0)
+            captions, start, end = store.extent(info.stream)
+            gaps = store.gaps(info.stream)
             if json:
                 print_json(
                     {
                         "stream": info.stream,
                         "source": info.source,
-                        "captions": len(captions),
+                        "captions": captions,
                         "gaps": len(gaps),
                         "start": start,
                         "end": end,
@@ -45,7 +45,7 @@ def list_(memory: options.Memory = Path("captions.db"), json: options.Json = Fal
             else:
                 span = store.clock(info.stream).tell_span(start, end) if captions else "empty"
                 gap_note = f", {len(gaps)} gaps" if gaps else ""
-                typer.echo(f"{info.stream}  {len(captions)} captions{gap_note}  {span}  {info.source}".rstrip())
+                typer.echo(f"{info.stream}  {captions} captions{gap_note}  {span}  {info.source}".rstrip())
 
 
 @app.command()
@@ -62,7 +62,7 @@ def show(
         clock, now = store.clock(name), store.last_end(name)
         start = clock.parse(from_, now) if from_ is not None else 0.0
         end = clock.parse(to, now) if to is not None else float("inf")
-        for entry in store.log(name):
+        for entry in store.entries(name):
             if entry.item.end < start or entry.item.start >= end:
                 continue
             if json:
@@ -90,20 +90,21 @@ def export(
 
     with CaptionStore.open(memory, create=False) as store:
         name = options.the_only_stream([info.stream for info in store.streams()], stream)
-        entries, clock = store.log(name), store.clock(name)
-    if chosen == "jsonl":
-        lines = [json_format.dumps(_as_json(entry, clock), ensure_ascii=False) for entry in entries]
-    else:
-        captions = [entry.item for entry in entries if isinstance(entry.item, Caption)]
-        lines = [
-            f"{number}\n{_subtitle_time(c.start)} --> {_subtitle_time(c.end)}\n{c.text}\n"
-            for number, c in enumerate(captions, start=1)
-        ]
+        clock = store.clock(name)
+        if chosen == "jsonl":
+            lines = [json_format.dumps(_as_json(entry, clock), ensure_ascii=False) for entry in store.entries(name)]
+        else:
+            captions = (entry.item for entry in store.entries(name) if isinstance(entry.item, Caption))
+            lines = [
+                f"{number}\n{_subtitle_time(c.start)} --> {_subtitle_time(c.end)}\n{c.text}\n"
+                for number, c in enumerate(captions, start=1)
+            ]
     try:
-        out.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        with out.open("w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; give a writable path") from None
-    messages.print(f"{len(entries)} entries of stream '{name}' in {out}")
+    messages.print(f"{len(lines)} entries of stream '{name}' in {out}")
 
 
 @app.command()
@@ -130,6 +131,22 @@ def prune(
         print_json({"stream": name, "deleted": deleted})
     else:
         messages.print(f"{deleted} captions of stream '{name}' deleted")
+
+
+@app.command()
+def delete(
+    stream: Annotated[str, typer.Option("--stream", help="Which stream.")],
+    memory: options.Memory = Path("captions.db"),
+    json: options.Json = False,
+) -> None:
+    """Delete a stream with all that is remembered of it, and give its room back."""
+    with CaptionStore.open(memory, create=False) as store:
+        deleted = store.delete_stream(stream)
+        store.compact()
+    if json:
+        print_json({"stream": stream, "deleted": deleted})
+    else:
+        messages.print(f"stream '{stream}' with its {deleted} captions deleted")
 
 
 def _as_json(entry: LogEntry[Caption | StoredGap], clock: Clock) -> dict[str, object]:
