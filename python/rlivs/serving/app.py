@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from rlivs.errors import InputError
 from rlivs.serving import chat_routes, stream_routes
+from rlivs.serving.farewell import Farewell
 from rlivs.serving.films import Films
 from rlivs.serving.guard import Guard
 from rlivs.serving.measured import Measured
@@ -85,6 +86,7 @@ def create_app(
     app.include_router(chat_routes.router)
     _add_plain_routes(app, shared)
     _add_errors(app)
+    app.add_middleware(Farewell, stopping=shared.stopping)
     app.add_middleware(Measured, metrics=metrics)
     app.add_middleware(Guard, settings=settings)
     return app

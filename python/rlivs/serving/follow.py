@@ -15,12 +15,12 @@ from rlivs.serving.sse import HEARTBEAT, sse
 
 # A client that is this many events behind is let go; it comes back with the last one it has seen.
 _MOST_WAITING = 10_000
-_LOOK = 0.5  # seconds after which a listener's thread sees that its client has left
+_LOOK = 0.5  # seconds after which a listener's thread sees that its client has left, or that the server stops
 
 
 async def follow(served: Served, stream: str, after: int) -> AsyncIterator[str]:
-    """`hello`, then the events with a serial number above `after`, as server-sent events, until the stream is deleted
-    or the client leaves. Raises Refusal when too many clients listen."""
+    """`hello`, then the events with a serial number above `after`, as server-sent events, until the stream is deleted,
+    the client leaves or the server stops. Raises Refusal when too many clients listen."""
     if not served.listeners.acquire(blocking=False):
         yield sse(error_body("too many listeners; close one", 429), event="refused")
         return
@@ -36,7 +36,7 @@ async def follow(served: Served, stream: str, after: int) -> AsyncIterator[str]:
     def listen() -> None:
         try:
             events = served.service.subscribe(stream, after)
-            while not (left.is_set() or events.ended or news.qsize() > _MOST_WAITING):
+            while not (left.is_set() or served.stopping.is_set() or events.ended or news.qsize() > _MOST_WAITING):
                 event = events.get(timeout=_LOOK)
                 if event is not None:
                     tell(event)

@@ -64,7 +64,7 @@ class Guard:
 
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await _respond(send_with_headers, *refusal)
+            await respond(send_with_headers, *refusal)
             return
         await self._app(scope, self._limited(receive), send_with_headers)
 
@@ -135,7 +135,7 @@ def _is_own_name(host_header: str, host: str) -> bool:
     return name in ("localhost", "127.0.0.1", "::1", host.strip("[]").lower())
 
 
-async def _respond(send: Send, status: int, message: str) -> None:
+async def respond(send: Send, status: int, message: str) -> None:
     body = json.dumps(error_body(message, status)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event
 from typing import Any
 
 from fastapi import Request
@@ -22,7 +22,7 @@ from rlivs.serving.sources import SourceDoor
 @dataclass(frozen=True)
 class Served:
     """model: its name for clients; count_tokens: of a text, where the model's tokenizer is at hand; instance: a name
-    that no earlier process had, so that clients notice a restart."""
+    that no earlier process had, so that clients notice a restart; stopping: set when the server begins to stop."""
 
     service: Service
     settings: ServeSettings
@@ -36,6 +36,7 @@ class Served:
     listeners: BoundedSemaphore
     pushes: BoundedSemaphore
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
+    stopping: Event = field(default_factory=Event)
 
     def status_of(self, stream: str) -> Any:
         """The stream's status. Raises Refusal (404) if there is no such stream."""

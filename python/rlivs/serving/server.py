@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import uvicorn
+from fastapi import FastAPI
 
 from rlivs.errors import InputError
 from rlivs.serving.app import create_app
 from rlivs.serving.past_pictures import past_picture
+from rlivs.serving.served import Served
 from rlivs.serving.settings import ServeSettings
 from rlivs.serving.sources import SourceDoor
 from rlivs.streaming.service import StreamService
@@ -22,7 +24,7 @@ from rlivs.streaming.service import StreamService
 if TYPE_CHECKING:
     from rlivs.streaming import StreamingVideoQA
 
-# Seconds that answers and event streams get to finish when the server is stopped.
+# Seconds that answers and pushes get to finish when the server is stopped; event streams end at once.
 _FAREWELL = 3
 
 
@@ -53,32 +55,36 @@ def run_server(
         for name, spec in sources:
             _watch(service, door, name, spec)
         app.state.served.pictures.watch_all()
-        server = _Server(
+        _Server(app, lambda: ready(_address(listening, settings))).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Says when it can be used, and returns when it is told to stop: the streams are to be closed after it."""
+
+    def __init__(self, app: FastAPI, ready: Callable[[], None], farewell: int = _FAREWELL) -> None:
+        """`app`: of `create_app`; `farewell`: seconds that requests under way get when the server is stopped."""
+        self._served: Served = app.state.served
+        super().__init__(
             uvicorn.Config(
                 app,
                 log_level="warning",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_graceful_shutdown=_FAREWELL,
+                timeout_graceful_shutdown=farewell,
                 # Connections beyond these are answered 503 rather than left waiting.
-                limit_concurrency=settings.max_listeners + 256,
-            ),
-            lambda: ready(_address(listening, settings)),
+                limit_concurrency=self._served.settings.max_listeners + 256,
+            )
         )
-        server.run(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """Says when it can be used, and returns when it is told to stop: the streams are to be closed after it."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._served.stopping.set()
+        await super().shutdown(sockets=sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -159,7 +159,10 @@ class StreamService:
         return found.latest_frame() if isinstance(found, ServiceStream) else None
 
     def close(self) -> None:
-        """Stop sources, streams and the model's thread. Answers under way raise ServiceClosed, deletions are finished."""
+        """Stop sources, streams and the model's thread.
+
+        Answers under way raise ServiceClosed; streams that are being deleted are deleted.
+        """
         with self._changed:
             if self._closed:
                 return
