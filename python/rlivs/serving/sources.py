@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from rlivs.errors import InputError
 from rlivs.serving.addresses import CheckedAddress, Resolver, check_host, check_url, resolve, without_password
 from rlivs.serving.http_gate import HttpGate, connect_checked
 from rlivs.serving.paths import check_path, path_of_file_url
@@ -23,6 +26,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _HTTP_FORMATS = {"mov", "mp4", "matroska", "webm", "avi", "flv", "live_flv", "asf", "ogg", "mpeg", "mpegts", "hls"}
 _HTTP_FORMATS |= {"mpjpeg", "mjpeg", "h264", "hevc"}
 _HTTP_OPTIONS = {"protocol_whitelist": "http,https,tls,tcp,httpproxy,crypto,data"}
+# How the addresses of films end: whoever names one is told at once where it is not there.
+_FILM_ENDINGS = {".mp4", ".mkv", ".webm", ".avi", ".mov"}
 _RTSP_OPTIONS = {"rtsp_transport": "tcp", "protocol_whitelist": "rtsp,rtp,tcp,udp"}
 
 
@@ -49,10 +54,17 @@ class SourceDoor:
         return self._open_http(address)
 
     def open_trusted(self, spec: str) -> Source:
-        """The source the operator names: whatever `open_source` opens."""
-        from rlivs.video.live import open_source
+        """The source the operator names: whatever `open_source` opens, or a camera at an HTTP address, which like
+        those of other schemes need not be there yet. Raises InputError."""
+        from rlivs.video.live import LiveSource, open_source
 
-        return open_source(spec, name=without_password(spec))
+        name = without_password(spec)
+        try:
+            return open_source(spec, name=name)
+        except InputError:
+            if not _may_come_later(spec):
+                raise
+            return LiveSource(spec, name=name)
 
     def close(self) -> None:
         self._gate.close()
@@ -82,6 +94,12 @@ class SourceDoor:
         location = f"rtsp://{address.credentials}127.0.0.1:{gate.port}{address.path}"
         source = LiveSource(location, name=without_password(address.url), options=_RTSP_OPTIONS)
         return _GatedSource(source, gate)
+
+
+def _may_come_later(spec: str) -> bool:
+    """Whether what cannot be opened may be a camera, and not a film, at an HTTP address."""
+    parts = urlsplit(spec)
+    return parts.scheme in ("http", "https") and PurePosixPath(parts.path).suffix.lower() not in _FILM_ENDINGS
 
 
 class _GatedSource:

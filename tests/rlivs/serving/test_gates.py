@@ -3,16 +3,19 @@
 import http.server
 import socket
 import threading
+from functools import partial
 
 import av
 import pytest
 from films import write_film
 
+from rlivs.errors import InputError
 from rlivs.serving.http_gate import HttpGate
 from rlivs.serving.refusals import Refusal
 from rlivs.serving.rtsp_gate import RedirectWatch, RtspGate
 from rlivs.serving.settings import make_settings
 from rlivs.serving.sources import SourceDoor
+from rlivs.video.live import SourceStatus
 
 ALLOWED, SECRET = "allowed.test", "secret.test"
 
@@ -200,3 +203,28 @@ def test_a_camera_elsewhere_is_never_connected_to():
         av.open(f"rtsp://127.0.0.1:{gate.port}/live", options={"rtsp_transport": "tcp"}, timeout=(20, 20))
     gate.close()
     assert asked
+
+
+def test_a_camera_of_the_operator_may_come_later(tmp_path, monkeypatch):
+    monkeypatch.delenv("http_proxy", raising=False)
+    write_film(tmp_path / "live.ts", seconds=2)
+    door = SourceDoor(make_settings())
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    source = door.open_trusted(f"http://user:word@127.0.0.1:{port}/live.ts")
+    assert source.live and "word" not in source.name
+    coming = source.frames()
+    assert "refused" in next(coming).error
+    answer = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), answer) as camera:
+        threading.Thread(target=camera.serve_forever, daemon=True).start()
+        frame = next(item for item in coming if not isinstance(item, SourceStatus))
+        assert frame.image.shape == (96, 96, 3)
+        source.close()
+        camera.shutdown()
+
+
+@pytest.mark.parametrize("spec", ["http://127.0.0.1:1/film.mp4", "http://127.0.0.1:1/FILM.MOV?a=b", "no-such-film.mp4"])
+def test_a_film_of_the_operator_must_be_there(spec):
+    with pytest.raises(InputError):
+        SourceDoor(make_settings()).open_trusted(spec)
