@@ -20,7 +20,7 @@ QUESTIONS = [("What is red?", "memory"), ("What moves now?", "auto"), ("What is 
 
 
 def rows(store, stream):
-    captions, embeddings = store.recall(stream)
+    captions, embeddings = store.captions(stream), store.embeddings(stream)
     scores = [store.scores(stream, caption.index).tobytes() for caption in captions]
     kept = [(c.index, c.start, c.end, c.text, c.num_tokens, c.selected) for c in captions]
     return kept, embeddings.tobytes(), scores, store.visual_slots(stream)
