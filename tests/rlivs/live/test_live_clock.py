@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlivs.video.live_clock import LiveClock
+from rlivs.video.live_clock import DELAY_WINDOW, LARGEST_DRIFT, LiveClock
 
 
 def times(*frames):
@@ -49,3 +49,35 @@ def test_a_new_connection_is_placed_by_the_clock():
     clock.connect()
     assert clock.time_of(10.0, 130.0) == 30.0
     assert clock.time_of(10.5, 130.6) == 30.5
+
+
+def test_timestamps_a_little_too_slow_do_not_add_up():
+    """A camera's clock that loses 100 ppm would be 8.6 s behind after a day."""
+    clock = LiveClock()
+    day = [clock.time_of(second * (1 - 1e-4), second) for second in range(86401)]
+    assert day == sorted(day)
+    assert 86400 - day[-1] <= LARGEST_DRIFT + 0.01
+
+
+def test_timestamps_a_little_too_fast_wait_for_the_clock():
+    clock = LiveClock()
+    day = [clock.time_of(second * (1 + 1e-4), second) for second in range(86401)]
+    assert day == sorted(day)
+    assert day[-1] - 86400 <= LARGEST_DRIFT + 0.01
+
+
+def test_timestamps_at_half_the_rate():
+    clock = LiveClock()
+    hour = [clock.time_of(second / 2, second) for second in range(3601)]
+    assert hour == sorted(hour)
+    assert 3600 - hour[-1] <= DELAY_WINDOW + LARGEST_DRIFT
+
+
+def test_bursts_and_late_frames_are_no_drift():
+    """A playlist of segments of 10 s, three at once in the beginning, each later one up to 8 s late."""
+    clock = LiveClock()
+    for segment in range(360):
+        late = (0, 8, 2, 5)[segment % 4]
+        arrival = 10 * max(0, segment - 2) + (late if segment > 2 else 0)
+        for second in range(10 * segment, 10 * segment + 10):
+            assert clock.time_of(second, arrival) == second
