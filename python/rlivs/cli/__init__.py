@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -33,16 +34,27 @@ app.add_typer(evaluate, name="eval")
 app.add_typer(bench, name="bench")
 
 
+# The base of what typer raises for options it does not know or cannot read: click's, or its own copy of it.
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+INTERRUPTED = 130
+
+
 def main() -> None:
     """Run a command; a mistake of the user's ends with one line on standard error and exit code 2."""
     try:
-        app()
+        code = app(prog_name="rlivs", standalone_mode=False)
+        if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            print("rlivs: stopped; a stream goes on with --resume", file=sys.stderr)
+        sys.exit(code)
     except InputError as error:
         print(f"rlivs: error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("rlivs: stopped; a stream goes on with --resume", file=sys.stderr)
-        sys.exit(130)
+    except UsageError as error:
+        message = " ".join(error.format_message().split()).removesuffix(".")
+        if message:  # none where a command was given nothing at all: its help has been shown
+            command = error.ctx.command_path if error.ctx else "rlivs"
+            print(f"rlivs: error: {message}; see {command} --help", file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         # The reader of our output went away (`rlivs ... | head`): nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

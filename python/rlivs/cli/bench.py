@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 import typer
 
 from rlivs.cli import source_tree
+from rlivs.cli.outputs import check_file, make_folder
 
 # Everything behind the benchmark's name is its own, --help too.
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -25,4 +29,16 @@ def pipeline(context: typer.Context) -> None:
 
 
 def _run(benchmark: str, arguments: list[str]) -> None:
-    raise typer.Exit(source_tree.benchmark(f"{benchmark}.run").main(arguments))
+    run = source_tree.benchmark(f"{benchmark}.run")
+    _check_out(arguments)
+    raise typer.Exit(run.main(arguments))
+
+
+def _check_out(arguments: list[str]) -> None:
+    """The benchmarks' own option --out, looked at before they measure anything."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--out", type=Path, nargs="?")
+    out = parser.parse_known_args(arguments)[0].out
+    if out is not None:
+        make_folder(out.parent)
+        check_file(out)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rlivs.cli import options
+from rlivs.cli.outputs import check_file
 from rlivs.cli.terminal import messages, print_json, progress, quiet_libraries, working
 from rlivs.errors import InputError
 
@@ -45,6 +46,8 @@ def caption(
         raise InputError("--starts-at and --report are for one video; caption each by itself")
     for video in videos:
         check_video(video)
+    if report is not None:
+        check_file(report)
     quiet_libraries()
     from rlivs.streaming import StreamingVideoQA
     from rlivs.streaming.retelling import tell

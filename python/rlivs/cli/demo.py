@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlivs.cli import options
+from rlivs.cli.outputs import make_folder
 from rlivs.cli.terminal import messages, print_json, progress, quiet_libraries, working
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets" / "demo"
@@ -30,7 +31,7 @@ def demo(
     script = json_format.loads((ASSETS / "demo.json").read_text(encoding="utf-8"))
     video = ASSETS / "demo.mp4"
     settings = options.read_config(ASSETS / "demo.yaml", None)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     memory = out / "demo.db"
     _remove_memory(memory)
     quiet_libraries()

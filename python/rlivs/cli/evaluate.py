@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlivs.cli import options, source_tree
+from rlivs.cli.outputs import make_folder
 from rlivs.cli.terminal import messages, print_json, progress, quiet_libraries, working
 from rlivs.errors import InputError
 
@@ -39,6 +40,7 @@ def synthetic(
 
     Needs a source checkout: the synthetic world is not part of the installed package.
     """
+    make_folder(out)
     quiet_libraries()
     whole = source_tree.benchmark("quality.study.__main__")
     plans = source_tree.benchmark("quality.study.plan")

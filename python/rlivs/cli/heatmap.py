@@ -36,7 +36,12 @@ def heatmap(
         from rlivs.streaming.retelling import tell_clips
 
         clock = store.clock(name)
-        told = next(iter(tell_clips(store, name, first=clip)))
+        told = next(tell_clips(store, name, first=clip), None)
+        if told is None:
+            raise InputError(
+                f"{store.stream(name).source} has no clip {clip}: it is shorter than the memory of stream '{name}', or "
+                "another film; put back the one that was captioned"
+            )
     image = heatmap_image(
         told.frames,
         told.scores,

@@ -112,4 +112,8 @@ def parse_device(device: str | None) -> str | None:
         raise InputError(f"no device '{device}'; use cpu, cuda or cuda:N") from None
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f"no CUDA device for '{device}'; use --device cpu, or look at `rlivs doctor`")
+    try:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError):  # meta, which holds no values; a GPU's number too high; a torch without it
+        raise InputError(f"nothing can be computed on '{device}' here; use cpu, cuda or cuda:N") from None
     return device

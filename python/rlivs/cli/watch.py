@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +80,12 @@ def watch(
         after = max((entry.serial for entry in engine.store.log(name)), default=-1)
         service.attach(name, opened)
         kind = JsonView if json else TerminalView if is_terminal() else LinesView
-        kind(service, name, after, answering).run()
+        try:
+            kind(service, name, after, answering).run()
+        except KeyboardInterrupt:
+            # The streams are closed now. A second Ctrl-C does not wait for that: what was announced is stored.
+            signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+            raise
         status = service.status(name)
         if status.state == "failed":
             raise InputError(status.last_error)

@@ -7,6 +7,7 @@ from contextlib import closing
 import av
 import numpy as np
 import pytest
+from films import write_film
 
 from rlivs.backbones.checkpoint import embedded_checkpoint
 from rlivs.memory.store import Caption, CaptionStore
@@ -200,6 +201,7 @@ def test_more_tokens_than_a_clip_has(rlivs, film, memory):
         ("--set", "speed=1"),
         ("--fps", "-1"),
         ("--device", "abacus"),
+        ("--device", "meta"),
         ("--config", "no.yaml"),
     ],
 )
@@ -236,3 +238,49 @@ def test_no_time(rlivs, memory):
 def test_nowhere_to_write(rlivs, memory, film, tmp_path):
     refused(rlivs("heatmap", "0", "--memory", memory, "--out", tmp_path / "none" / "heat.png"), "heat.png")
     refused(rlivs("caption", film, "--memory", tmp_path / "none" / "c.db", *FAST), "mkdir -p")
+
+
+def test_a_film_shorter_than_its_memory(rlivs, captioned, film, tmp_path):
+    copy, memory = shutil.copy(film, tmp_path / "film.mp4"), tmp_path / "c.db"
+    assert rlivs("caption", copy, "--memory", memory, *FAST).code == 0
+    write_film(copy, seconds=4)
+    refused(rlivs("heatmap", "2", "--memory", memory, "--out", tmp_path / "heat.png"), "shorter", "film.mp4")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("demo",), ("eval", "synthetic", "--micro"), ("bench", "kernels", "--quick"), ("bench", "pipeline", "--quick")],
+)
+def test_nothing_is_done_for_an_output_that_cannot_be_written(rlivs, tmp_path, arguments):
+    (tmp_path / "file").touch()
+    for place in (
+        (tmp_path / "file", "/proc/x") if "bench" not in arguments else (tmp_path / "file" / "x.csv", tmp_path)
+    ):
+        refused(rlivs(*arguments, "--out", place), "cannot write", str(place).removesuffix("/x.csv"))
+
+
+def test_a_report_nowhere_is_refused_before_the_captioning(rlivs, film, tmp_path):
+    memory = tmp_path / "c.db"
+    for report in (tmp_path / "none" / "report.html", tmp_path):
+        refused(rlivs("caption", film, "--memory", memory, "--report", report, *FAST), "cannot write", str(report))
+    assert not memory.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("caption", "v.mp4", "--zzz"), "No such option: --zzz; see rlivs caption --help"),
+        (("caption", "v.mp4", "--fps", "x"), "Invalid value for '--fps'"),
+        (("caption",), "Missing argument 'VIDEO...'"),
+        (("memory", "prune", "--foo"), "see rlivs memory prune --help"),
+        (("captoin",), "No such command 'captoin'"),
+    ],
+)
+def test_options_that_no_command_has(rlivs, arguments, message):
+    refused(rlivs(*arguments), message, "; see rlivs")
+
+
+def test_no_arguments_show_the_help(rlivs):
+    outcome = rlivs()
+    assert (outcome.code, outcome.err.strip()) == (2, "")
+    assert "caption" in outcome.out
