@@ -36,6 +36,7 @@ def caption(
     """
     settings = options.read_config(config, set_, fps=fps)
     device = options.parse_device(device)
+    options.check_new_stream(stream, resume=resume)
     from rlivs.clock import parse_date_time
     from rlivs.video import check_video, count_clips
 

@@ -89,6 +89,12 @@ def name_of(source: str) -> str:
     return name[:64]
 
 
+def check_new_stream(stream: str | None, *, resume: bool) -> None:
+    """Raises InputError for a name no address of a server can hold; a stream that has one may still be resumed."""
+    if stream is not None and "/" in stream and not resume:
+        raise InputError(f"--stream {stream}: a stream's name has no slash; use {stream.strip('/').replace('/', '-')}")
+
+
 def the_only_stream(streams: list[str], chosen: str | None) -> str:
     """The chosen stream, or the memory's only one. Raises InputError when that leaves a choice."""
     if chosen is not None:

@@ -56,6 +56,7 @@ def watch(
     """
     settings = options.read_config(config, set_, fps=fps, clock=clock)
     device = options.parse_device(device)
+    options.check_new_stream(stream, resume=resume)
     from rlivs.streaming.recent_frames import check_answer_from
     from rlivs.video.live import open_source
 

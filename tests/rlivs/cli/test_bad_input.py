@@ -280,6 +280,11 @@ def test_options_that_no_command_has(rlivs, arguments, message):
     refused(rlivs(*arguments), message, "; see rlivs")
 
 
+@pytest.mark.parametrize("command", ["caption", "watch"])
+def test_a_name_that_no_address_can_hold(rlivs, film, memory, command):
+    refused(rlivs(command, film, "--memory", memory, "--stream", "a/b"), "no slash; use a-b")
+
+
 def test_no_arguments_show_the_help(rlivs):
     outcome = rlivs()
     assert (outcome.code, outcome.err.strip()) == (2, "")
