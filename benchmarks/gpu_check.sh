@@ -3,8 +3,11 @@
 # Builds the extension, runs every GPU test, the short kernel benchmark and compute-sanitizer on a small case, in less
 # than ten minutes and without a network. OUT_DIR gets summary.txt (a line a step), log.txt (what the steps printed),
 # kernels.csv and its plots. A failing step stops none of the others; the exit code is that of the first one.
-# PYTHON: the interpreter, default python3. JOBS: processes side by side, default half the cores. SECONDS_IN_ALL: 560.
-# STEPS: these steps only, by name. COMMIT: named in the results where there is no repository.
+# PYTHON: the interpreter, default python3. JOBS: processes side by side, default all cores but two. SECONDS_IN_ALL: 560.
+# STEPS: these steps only, by name. With a GPU for 30 minutes, calls in this order, ten minutes each at most:
+#   STEPS="build environment tests wrong-kernels", STEPS="model-tests stream-tests" where time is left;
+#   python3 -m benchmarks.pipeline.run; STEPS="build benchmark plots"; python3 -m benchmarks.kernels.tune last.
+# COMMIT: named in the results where there is no repository.
 set -u
 if [ $# -ne 1 ]; then
     echo "usage: $0 OUT_DIR" >&2
@@ -15,7 +18,7 @@ out=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.." || exit 2
 python=${PYTHON:-python3}
 cores=$(env -u OMP_NUM_THREADS nproc)
-jobs=${JOBS:-$((cores > 3 ? cores / 2 : 2))}
+jobs=${JOBS:-$((cores > 4 ? cores - 2 : 2))}
 end=$((SECONDS + ${SECONDS_IN_ALL:-560}))
 export PYTHONPATH="$PWD:$PWD/python${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 export COMMIT=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null)} OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
@@ -57,11 +60,11 @@ say "commit ${COMMIT:-unknown}, ${gpu:-no GPU that nvidia-smi sees}"
 step build 150 env RLIVS_BUILD_CUDA=1 MAX_JOBS="${MAX_JOBS:-$cores}" "$python" setup.py build_ext --inplace
 step environment 60 "$python" -c "import json, rlivs_kernels as k; r = k.environment_report(); print(json.dumps(r, indent=1)); assert r['gpus'] and r['cuda_extension']['built']"
 
-pytest=("$python" -m pytest -q -p no:cacheprovider --continue-on-collection-errors)
+pytest=("$python" -m pytest -v -p no:cacheprovider --continue-on-collection-errors)
 if "$python" -c "import xdist" 2>/dev/null; then pytest+=(-n "$jobs" --dist loadgroup); fi
 step tests 200 "${pytest[@]}" -m gpu tests/rlivs_kernels
 step wrong-kernels 100 "${pytest[@]}" -m "gpu or not gpu" tests/rlivs_kernels/test_wrong_kernels.py
-step benchmark 170 "$python" -m benchmarks.kernels.run --quick --seconds 0.2 --out "$out/kernels.csv"
+step benchmark 280 "$python" -m benchmarks.kernels.run --quick --seconds 0.2 --out "$out/kernels.csv"
 step plots 30 "$python" -m benchmarks.kernels.plot "$out/kernels.csv" "$out" --launch graph
 # Also compiles what the sanitizer watches, which would take it too long.
 step small-case 90 "$python" -m benchmarks.kernels.small_case cuda triton
@@ -86,10 +89,10 @@ else
     [ $failed -ne 0 ] || failed=127
 fi
 step model-tests 200 "${pytest[@]}" tests/rlivs/scoring/test_gpu.py tests/rlivs/decoding/test_cuda_graph.py
-if "$python" -c "import av" 2>/dev/null; then
+if "$python" -c "import av, pydantic" 2>/dev/null; then
     step stream-tests 200 "${pytest[@]}" tests/rlivs/streaming/test_{on_a_gpu,ahead}.py tests/rlivs/live/test_on_a_gpu.py
 else
-    say "stream-tests: LEFT OUT, av is not installed"
+    say "stream-tests: LEFT OUT, av or pydantic is not installed"
 fi
 say "$([ $failed -eq 0 ] && echo "all passed" || echo "FAILED") after $SECONDS s"
 exit $failed

@@ -69,18 +69,30 @@ def eager(case: Case, data: Inputs) -> Call:
 
 
 def flex_decoding(case: Case, data: Inputs) -> Call:
+    """Query heads are padded with zeros to a power of two a KV head, and the padding dropped from the output: for other
+    groups Inductor takes its general kernel, which does not split the keys. The same keys and values are read."""
     query, (key, value) = data.queries[0], data.keys
-    return partial(_compiled_flex(), query, key, value, enable_gqa=True)
+    group, kv_heads = case.group_size, case.model.num_kv_heads
+    padded = 1 << (group - 1).bit_length()
+    packed = query.unflatten(1, (kv_heads, group))
+    rows = torch.nn.functional.pad(packed, (0, 0, 0, 0, 0, padded - group)).flatten(1, 2)
+    step = partial(_compiled_flex(), rows, key, value, enable_gqa=True)
+    if padded == group:
+        return step
+    return lambda: step().unflatten(1, (kv_heads, padded))[:, :, :group].flatten(1, 2)
 
 
 def flashinfer_single(case: Case, data: Inputs) -> Call:
+    """On tensor cores, as in blocks: its other kernel takes no group of 7."""
     import flashinfer
 
     query, (key, value) = data.queries[0], data.keys
     rows, keys, values = query[0, :, 0], key[0], value[0]
 
     def call() -> Tensor:
-        return flashinfer.single_decode_with_kv_cache(rows, keys, values, kv_layout="HND")[None, :, None]
+        return flashinfer.single_decode_with_kv_cache(rows, keys, values, kv_layout="HND", use_tensor_cores=True)[
+            None, :, None
+        ]
 
     return call
 
@@ -91,7 +103,7 @@ def flashinfer_in_blocks(case: Case, data: Inputs) -> Call:
     (key, value), table = in_blocks(data.keys)
     a_row = table.shape[1]
     workspace = torch.empty(128 * 2**20, dtype=torch.uint8, device=key.device)
-    wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(workspace, "NHD")
+    wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(workspace, "NHD", use_tensor_cores=True)
     wrapper.plan(
         a_row * torch.arange(case.batch + 1, dtype=torch.int32, device=key.device),
         table.flatten(),
@@ -131,6 +143,12 @@ def flash_attn_in_blocks(case: Case, data: Inputs) -> Call:
         return out.transpose(1, 2)
 
     return call
+
+
+def missing() -> list[str]:
+    """A line for each peer that is not installed."""
+    peers = ("flashinfer", "flash_attn")
+    return [f"{peer}: not installed, left out" for peer in peers if not importlib.util.find_spec(peer)]
 
 
 def providers(case: Case, data: Inputs) -> dict[str, Callable[[], Call]]:

@@ -22,5 +22,5 @@ def test_cpu_case(benchmark, case, name, providers):
     data = column_sum_providers.inputs(case, "cpu")
     call = providers(case, data)[name]()
     checker = Checker(case, data)
-    result = benchmark(call)
-    assert checker.error(result) <= checker.allowed(name)
+    assert checker.wrong(name, call()) is None
+    benchmark(call)

@@ -17,8 +17,8 @@ from benchmarks.kernels.floors import PEAKS, work  # noqa: E402
 from benchmarks.kernels.timing import quantiles  # noqa: E402
 from rlivs_kernels.triton_launch import Chip, observed  # noqa: E402
 
-CLIP = shapes.Case("column_sums", shapes.MODELS[1], 1, 6430, 256, 3136)
-STEP = shapes.Case("decode_attention", shapes.MODELS[1], 1, 6430, 1, 3136)
+CLIP = shapes.Case("column_sums", shapes.MODELS[0], 1, 6430, 256, 3136)
+STEP = shapes.Case("decode_attention", shapes.MODELS[0], 1, 6430, 1, 3136)
 TINY = shapes.Case("column_sums", shapes.Model("tiny", 2, 4, 2, 16, scored_layers=2), 2, 90, 5, 40, "float32")
 
 
@@ -69,6 +69,7 @@ def test_the_runner_on_a_gpu(gpu, monkeypatch, tmp_path):
     assert [row["launch"] for row in rows if row["provider"] == "ours (triton)"] == ["call", "graph"] * 2
     assert all(float(row["error"]) < 1e-3 and float(row["extra_memory_mib"]) >= 0 for row in rows)
     assert {row["device"] for row in rows} == {torch.cuda.get_device_name()}
+    assert {row["copy_gb_per_s"] for row in rows} == {"3000.0"}
 
 
 def test_the_runner_writes_rows_of_checked_providers(monkeypatch, tmp_path, capsys):
@@ -143,6 +144,38 @@ def test_peers_compute_the_same(monkeypatch, provider):
     assert Checker(case, data).error(call()) < 1e-4
 
 
+@pytest.mark.parametrize(("part", "said"), [(1, "its lse is off"), (2, "its column sums are off")])
+def test_a_step_is_refused_for_sums_or_lse_alone(part, said):
+    case = shapes.Case("decode_attention", shapes.Model("tiny", 2, 14, 2, 64), 2, 300, 1, 200)
+    data = column_sum_providers.inputs(case, "cpu")
+    checker, result = Checker(case, data), decode_providers.ours("torch", True, case, data)()
+    assert checker.wrong("ours (torch), scoring", result) is None
+    wrong = [each * 1.01 if index == part else each for index, each in enumerate(result)]
+    assert checker.wrong("ours (torch), scoring", tuple(wrong)).startswith(said)
+
+
+def test_flex_decoding_drops_the_padded_heads(monkeypatch):
+    from torch.nn.attention.flex_attention import flex_attention
+
+    groups = []
+
+    def observed_flex(query, key, value, **options):
+        groups.append(query.shape[1] // key.shape[1])
+        return flex_attention(query, key, value, **options)
+
+    monkeypatch.setattr(decode_providers, "_compiled_flex", lambda: observed_flex)
+    case = shapes.Case("decode_attention", shapes.Model("tiny", 2, 14, 2, 64), 2, 100, 1, 60, "float32")
+    data = column_sum_providers.inputs(case, "cpu")
+    assert Checker(case, data).wrong("flex-decoding", decode_providers.flex_decoding(case, data)()) is None
+    assert groups == [8]
+
+
+def test_short_runs_time_the_largest_batch_of_steps_too():
+    batches = {op: [case.batch for case in shapes.cases(op, quick=True)] for op in run.OPERATIONS}
+    assert batches == {"column_sums": [1, 8] * 2, "decode_attention": [1, 8, 32] * 2}
+    assert "7b" in shapes.cases("decode_attention", quick=True)[0].model.name
+
+
 def test_steps_of_peers_compute_the_same():
     case = shapes.Case("decode_attention", shapes.Model("tiny", 2, 4, 2, 64), 2, 100, 1, 60, "float32")
     data = column_sum_providers.inputs(case, "cpu")
@@ -174,6 +207,11 @@ def test_tiles_to_try_are_those_that_are_launched(table, model):
             assert (options["num_warps"], options["num_stages"]) == (tiles.warps, tiles.stages)
             assert options["maxnreg"] == tiles.registers and resident == tiles.resident
         assert tune.TABLES[table][key] == chosen
+
+
+def test_peers_that_are_not_installed_are_named(monkeypatch):
+    monkeypatch.setattr(decode_providers.importlib.util, "find_spec", lambda name: name == "flash_attn" or None)
+    assert decode_providers.missing() == ["flashinfer: not installed, left out"]
 
 
 def test_tiles_are_compared_on_a_gpu_only(monkeypatch, capsys):
