@@ -95,9 +95,9 @@ class Checker:
             return None
         for row, (_, added, lse) in zip(self.rows, self.truths, strict=True):
             assert added is not None and lse is not None
-            off = (result[1][row].flatten().double() - lse).abs().max().item()
-            if not off <= LSE:
-                return f"its lse is off by {off:.1e}, allowed {LSE:.1e}"
+            lse_off = (result[1][row].flatten().double() - lse).abs().max().item()
+            if not lse_off <= LSE:
+                return f"its lse is off by {lse_off:.1e}, allowed {LSE:.1e}"
             if len(result) == 3:
                 off = (result[2][row].double() - added).abs() - 1e-9 * max(1.0, added.abs().max().item())
                 worst = (off / added.abs()).max().item()

@@ -49,8 +49,8 @@ def _cells(stages: dict[str, dict[str, Any]]) -> list[str]:
 
     peaks = [stages[stage]["peak_gib"] for stage in ("clip", "question") if stages.get(stage, {}).get("peak_gib")]
     cells = [
-        of("caption token", "p50_ms"),
-        of("caption token", "fraction_of_floor", 100, 0, " %"),
+        of("caption token, mean of a caption", "p50_ms"),
+        of("caption token, mean of a caption", "fraction_of_floor", 100, 0, " %"),
         of("clip", "p50_ms", 1e-3),
         of("scoring", "p50_ms", digits=3),
         of("question", "p50_ms", 1e-3),
