@@ -32,11 +32,14 @@ class Floors:
         self.weight_bytes = _nbytes(model)
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._attention = 4 * config.num_hidden_layers * config.num_attention_heads * head_dim
+        values = 2 * config.num_hidden_layers * config.num_key_value_heads * head_dim
+        self._position_bytes = values * self._head.element_size()
         self._tower = _tower(model)
 
-    def step(self, tokens: int = 1) -> float:
-        """Of `tokens` decode steps at batch 1: the weights, once a token (the KV cache is left out)."""
-        return 1e3 * tokens * self.step_bytes / self._rates.bytes_per_second
+    def step(self, tokens: int = 1, cached: int = 0) -> float:
+        """Of `tokens` decode steps: the weights, and the keys and values of `cached` positions (of all captions), once
+        a step each. At batch 1 the KV cache is left out."""
+        return 1e3 * tokens * (self.step_bytes + cached * self._position_bytes) / self._rates.bytes_per_second
 
     def prefill(self, positions: int) -> float:
         """Of a prompt: its matrix products, causal attention included, and the head for the last position."""

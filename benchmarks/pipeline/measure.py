@@ -284,7 +284,8 @@ def _together(bench: Bench) -> Iterator[Row]:
         took = bench.repeat(clips, 2, TOGETHER_SHARE * bench.left() / len(sizes))
         steps = [1e3 * (end - begin) for begin, end in itertools.pairwise(moments[count:])]
         note = f"a step of all; {1e3 * count / quantiles(steps).p50:.0f} tokens a second"
-        yield bench.row(f"caption step, {count} at once", steps, floor=bench.floors.step(), note=note)
+        floor = bench.floors.step(cached=count * ready.prompt.length)
+        yield bench.row(f"caption step, {count} at once", steps, floor=floor, note=note)
         times = [each / count for each in took]
         note = f"a clip; prompts of {ready.prompt.length}, {work.caption_tokens} tokens; not encoded"
         yield bench.row(f"clip, {count} at once", times, peak=peak_gib(device), note=note)

@@ -44,6 +44,8 @@ def test_a_run_without_a_gpu(tmp_path, capsys):
     assert stages["generate-sdpa"] == common
     assert stages["eager-maps"] == common | {"selection"}
     alone = {"decode video", "remember", "clip in a stream", "caption token, not scored"}
+    floors = {row["stage"]: float(row["floor_ms"]) for row in rows if row["way"] == "ours" and row["floor_ms"]}
+    assert floors["caption step, 4 at once"] > floors["caption token"]
     alone |= {"clip, 4 at once", "caption step, 4 at once"}
     assert stages["ours"] == common | {"scoring", "selection"} | alone
     for row in rows:
