@@ -49,7 +49,8 @@ def load_pretrained(
         raise InputError("device and device_map were both given; give device for one place, device_map to spread")
     if dtype is None and target is not None and target.type == "cpu":
         dtype = torch.float32
-    if target is not None and options.get("quantization_config") is not None:
+    quantised = options.get("quantization_config") or (files.json("config.json") or {}).get("quantization_config")
+    if target is not None and quantised is not None:
         # Quantised weights are made where they stay.
         options["device_map"], target = {"": target}, None
     model = _load_model(files, dtype=dtype or "auto", **options)

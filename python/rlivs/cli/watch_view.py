@@ -54,6 +54,8 @@ class LinesView:
             status = self._service.status(self._stream)
             self.refresh(status)
             if self._has_ended(status):
+                for last in iter(self._events.get, None):  # what came between the two looks
+                    self.show(last)
                 return
 
     def _has_ended(self, status: StreamStatus) -> bool:

@@ -133,4 +133,6 @@ def _without_masks() -> Iterator[None]:
 
 @cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)
+    # torch hands out 32 streams a priority, round after round: of the common ones, a stream that encodes clips could be
+    # this very one one day, and what it does meanwhile would be captured. A graph's replay has the caller's priority.
+    return torch.cuda.Stream(device, priority=-1)

@@ -269,6 +269,21 @@ def test_a_quantised_model_is_made_in_place(checkpoint, spy):
     assert spy.options["device_map"] == "auto"
 
 
+def test_a_checkpoint_that_is_quantised_is_made_in_place(checkpoint, monkeypatch):
+    """Some formats choose their kernels by the device they are made on."""
+    config = checkpoint / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": {"quant_method": "awq"}}))
+    asked = {}
+
+    def load(*arguments, **options):
+        asked.update(options)
+        raise ValueError("needs a GPU")
+
+    monkeypatch.setattr("transformers.AutoModelForImageTextToText.from_pretrained", load)
+    refused(checkpoint, device="cpu")
+    assert asked["device_map"] == {"": torch.device("cpu")}
+
+
 def test_device_and_device_map_contradict(checkpoint):
     message = refused(checkpoint, device="cpu", device_map="auto")
     assert "device" in message and "device_map" in message

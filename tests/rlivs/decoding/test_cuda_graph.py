@@ -249,3 +249,11 @@ def test_norms_are_one_operation(both):
     with FewerOperations(decoder), torch.profiler.profile() as profile:
         torch.testing.assert_close(decoder.norm(hidden), expected, rtol=1e-5, atol=1e-5)
     assert any("fused_rms_norm" in event.key for event in profile.key_averages())
+
+
+def test_no_stream_of_the_common_pool_is_captured(monkeypatch):
+    """Torch hands out 32 of a priority, round after round: the 33rd encoder's would be the one that is captured."""
+    asked = {}
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device, **options: asked.update(options))
+    graph._side_stream.__wrapped__(torch.device("cuda", 0))
+    assert asked["priority"] < 0
