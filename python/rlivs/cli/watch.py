@@ -78,7 +78,8 @@ def watch(
     with engine, StreamService(engine, retention=retention) as service:
         # A file's memory names its path, as `rlivs caption` does, so that either may continue it.
         service.create(name, source=source if opened.live else _absolute(source), resume=resume)
-        after = max((entry.serial for entry in engine.store.log(name)), default=-1)
+        newest = engine.store.log(name, engine.store.last_index(name) - 1)  # the last caption, and gaps behind it
+        after = max((entry.serial for entry in newest), default=-1)
         service.attach(name, opened)
         kind = JsonView if json else TerminalView if is_terminal() else LinesView
         try:

@@ -58,7 +58,7 @@ class StreamService:
             self._end_following(stream)
             source = source or self._engine.store.stream(stream).source
             self._streams[stream] = ServiceStream(
-                session, self._engine.store, self._turns, source=source, open=True, retention=self._retention
+                session, self._engine.store, self._turns, source=source, retention=self._retention
             )
             self._turns.add(self._streams[stream])
             return self._streams[stream].status()

@@ -78,14 +78,12 @@ class ServiceStream:
         turns: ModelThread[ServiceStream],
         *,
         source: str,
-        open: bool,
         retention: Retention,
     ) -> None:
         self.name = session.name
         self.session = session
         self.notices = Notices(session.name, store)
         self.source_name = source
-        self.open = open
         self._store, self._turns, self._retention = store, turns, retention
         self._changed = Condition()
         self._waiting: deque[VideoClip | Gap] = deque()
@@ -390,8 +388,6 @@ class ServiceStream:
         self.notices.close()
 
     def _state(self) -> str:
-        if not self.open:
-            return "stored"
         if self._source is None:
             return "idle" if self._newest is None else "running"
         if self._ended and not (self._waiting or self._working):
