@@ -40,10 +40,10 @@ def synthetic(
 
     Needs a source checkout: the synthetic world is not part of the installed package.
     """
-    make_folder(out)
     quiet_libraries()
     whole = source_tree.benchmark("quality.study.__main__")
     plans = source_tree.benchmark("quality.study.plan")
+    make_folder(out)
     import torch
 
     from rlivs.backbones.checkpoint import EMBEDDED, embedded_checkpoint
