@@ -1,5 +1,7 @@
 """Waiting for what a service says."""
 
+from rlivs.video.live import open_source
+
 
 def captions_until(subscription, count):
     """The data of the next `count` captions."""
@@ -21,6 +23,13 @@ def wait_for_state(service, stream, *states):
         if status.state in states:
             return status
         subscription.get(timeout=0.2)
+
+
+def watch_to_the_end(service, film):
+    """Caption a film as the new stream "film"; its status then."""
+    service.create("film")
+    service.attach("film", open_source(film))
+    return wait_for_state(service, "film", "ended")
 
 
 def durable(subscription):

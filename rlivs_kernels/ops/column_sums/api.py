@@ -1,7 +1,6 @@
 """attention_column_sums: checks the arguments, picks a backend, and is registered with torch.library."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from rlivs_kernels.ops.arguments import (
     per_batch_row,
     window_length,
 )
-from rlivs_kernels.ops.library import LIBRARY, ieee_products, without_autocast
+from rlivs_kernels.ops.library import LIBRARY, full_precision
 from rlivs_kernels.ops.paging import checked_table, number_of_keys
 
 REDUCTIONS = ("mean", "sum", "max")
@@ -190,8 +189,7 @@ def _dispatch(
         "per_head": per_head,
     }
     name, module = backends.pick("column_sums", backend, queries, keys, options)
-    device_type = queries[0].device.type
-    with without_autocast(device_type), ieee_products(device_type) if name in backends.OF_TORCH else nullcontext():
+    with full_precision(queries[0].device.type, name in backends.OF_TORCH):
         if name == "reference":
             return module.attention_column_sums_reference(
                 queries, keys, column_range=(column_start, num_columns), **options

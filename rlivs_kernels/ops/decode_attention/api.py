@@ -1,7 +1,5 @@
 """decode_attention: checks the arguments, picks a backend, and is registered with torch.library."""
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor
 
@@ -15,7 +13,7 @@ from rlivs_kernels.ops.arguments import (
     per_batch_row,
     window_length,
 )
-from rlivs_kernels.ops.library import LIBRARY, ieee_products, without_autocast
+from rlivs_kernels.ops.library import LIBRARY, full_precision
 from rlivs_kernels.ops.paging import checked_table, number_of_keys
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -156,8 +154,7 @@ def _dispatch(
     }
     # A backend must be able to read values as it reads keys.
     name, module = backends.pick("decode_attention", backend, [query, query], [key, value], options)
-    device_type = query.device.type
-    with without_autocast(device_type), ieee_products(device_type) if name in backends.OF_TORCH else nullcontext():
+    with full_precision(query.device.type, name in backends.OF_TORCH):
         if name == "reference":
             columns = None if column_start is None else (column_start, num_columns)
             out, lse = module.decode_attention_reference(query, key, value, column_range=columns, **options)

@@ -3,18 +3,14 @@
 import numpy as np
 import pytest
 from films import write_film
-from waiting import wait_for
+from live_following import wait_for_state, watch_to_the_end
 
 from rlivs.errors import InputError
 from rlivs.memory.store import CaptionStore
+from rlivs.streaming.service import Retention
 from rlivs.video import Frame
 from rlivs.video.clip_builder import ClipBuilder
 from rlivs.video.live import open_source
-
-
-def wait_for_state(service, name, *states):
-    wait_for(lambda: service.status(name).state in states, f"{name} to be {states}")
-    return service.status(name)
 
 
 def test_a_file_whose_captions_cannot_be_stored_is_continued_from_there(make_service, film, monkeypatch):
@@ -39,14 +35,13 @@ def test_a_file_whose_captions_cannot_be_stored_is_continued_from_there(make_ser
 
 
 def test_old_captions_that_cannot_be_deleted_cost_no_clip(make_service, film, monkeypatch):
-    service = make_service()
+    service = make_service(retention=Retention(keep_last=2))
     service.create("film")
 
     def fail(*arguments, **options):
         raise InputError("the memory is locked")
 
     monkeypatch.setattr(CaptionStore, "prune", fail)
-    service._find_open("film")._retention = service._find_open("film")._retention.__class__(keep_last=2)
     service.attach("film", open_source(film))
     assert wait_for_state(service, "film", "ended", "failed").clips == 9
     assert not service._engine.store.gaps("film")
@@ -84,9 +79,7 @@ def test_another_film_is_not_continued_where_the_first_one_ended(make_service, f
 
 def test_pushed_frames_go_on_behind_a_film(make_service, film):
     service = make_service()
-    service.create("film")
-    service.attach("film", open_source(film))
-    wait_for_state(service, "film", "ended")
+    watch_to_the_end(service, film)
     with pytest.raises(InputError, match=r"a frame at 0\.000 s came after one at 8\.857 s"):
         service.push("film", np.zeros((32, 32, 3), np.uint8), 0.0)
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hand_camera import Camera, run_of
-from live_following import captions_until, durable, wait_for_state
+from live_following import captions_until, durable, wait_for_state, watch_to_the_end
 
 from rlivs.errors import InputError
 from rlivs.memory.store import Caption, CaptionStore
@@ -126,9 +126,7 @@ def test_a_lost_connection_is_marked_and_splits_the_clip(make_service):
 def test_events_are_taken_up_where_they_were_left(make_service, film, tmp_path):
     memory = tmp_path / "captions.db"
     service = make_service(memory)
-    service.create("film")
-    service.attach("film", open_source(film))
-    wait_for_state(service, "film", "ended")
+    watch_to_the_end(service, film)
     first = durable(service.subscribe("film"))
     assert first == [(number, "caption") for number in range(9)]
     assert durable(service.subscribe("film", after=4)) == first[5:]
@@ -323,9 +321,7 @@ def test_a_stream_of_another_model_disturbs_no_other(make_service, tmp_path):
 def test_a_stream_that_is_not_open_is_followed_and_asked(make_service, film, tmp_path):
     memory = tmp_path / "captions.db"
     service = make_service(memory)
-    service.create("film")
-    service.attach("film", open_source(film))
-    wait_for_state(service, "film", "ended")
+    watch_to_the_end(service, film)
     answer = service.ask("film", "What is red?")
     again = make_service(memory)
     following = again.subscribe("film", after=8)
@@ -408,9 +404,7 @@ def test_a_stream_that_vanishes_while_listing_is_left_out(make_service, monkeypa
 
 def test_old_captions_go_while_new_ones_come(make_service, film):
     service = make_service(retention=Retention(keep_last=3))
-    service.create("film")
-    service.attach("film", open_source(film))
-    assert wait_for_state(service, "film", "ended").clips == 9
+    assert watch_to_the_end(service, film).clips == 9
     captions, embeddings = service._engine.store.recall("film")
     assert [caption.index for caption in captions] == [6, 7, 8] and len(embeddings) == 3
     assert [c.index for c in service.ask("film", "What?").citations] == [6, 7, 8]
